@@ -1,0 +1,56 @@
+/* options_bench.c - the options of `apus bench`, whose lists of numbers are written as in
+ * llama-bench: "-p 512,1024" or "-p 512 1024". */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base.h"
+#include "options.h"
+
+static apus_status bad(const char *name, const char *text)
+{
+    return apus_fail(APUS_ERR_ARG, "--%s %s: expected at most %d whole numbers in [0, 16777216]",
+                     name, text, APUS_BENCH_MOST);
+}
+
+static apus_status numbers(uint64_t *out, size_t *n, const apus_args *args, const char *name)
+{
+    size_t n_texts;
+    const char *const *texts = apus_args_list(args, name, &n_texts);
+
+    *n = 0;
+    for (size_t i = 0; i < n_texts; i++) {
+        const char *at = texts[i];
+
+        for (;;) {
+            char *rest = NULL;
+            const unsigned long long x = strtoull(at, &rest, 10);
+
+            if (*at < '0' || *at > '9' || x > 16777216 || (*rest && *rest != ',') ||
+                *n == APUS_BENCH_MOST)
+                return bad(name, texts[i]);
+            out[(*n)++] = x;
+            if (!*rest)
+                break;
+            at = rest + 1;
+        }
+    }
+    return APUS_OK;
+}
+
+apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args)
+{
+    *out = (apus_bench_options) { 0 };
+    out->model = apus_args_text(args, "model");
+    if (!out->model)
+        return apus_fail(APUS_ERR_ARG,
+                         "--model is missing: name a folder in Hugging Face's layout or "
+                         "a GGUF file");
+    APUS_FORWARD(numbers(out->n_prompt, &out->n_prompts, args, "n_prompt"));
+    APUS_FORWARD(numbers(out->n_gen, &out->n_gens, args, "n_gen"));
+    APUS_FORWARD(numbers(out->n_depth, &out->n_depths, args, "n_depth"));
+    out->device = apus_args_text(args, "device");
+    out->repetitions = (uint32_t)apus_args_uint(args, "repetitions");
+    out->train_tokens = apus_args_uint(args, "train");
+    out->output = apus_args_text(args, "output");
+    return APUS_OK;
+}

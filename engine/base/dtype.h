@@ -1,0 +1,35 @@
+/* dtype.h - number formats of tensors, from dtype.def. */
+#ifndef APUSI_DTYPE_H
+#define APUSI_DTYPE_H
+
+#include "base.h"
+
+typedef enum apus_dtype {
+#define X(name, text, n, bytes, gguf, st) APUS_##name,
+#include "dtype.def"
+#undef X
+    APUS_DTYPE_COUNT
+} apus_dtype;
+
+typedef struct apus_dtype_info {
+    const char *name;
+    uint32_t block;       /* elements a block */
+    uint32_t block_bytes; /* bytes a block in a file */
+    int gguf;             /* GGML type id, -1: none */
+    const char *safetensors;
+} apus_dtype_info;
+
+const apus_dtype_info *apus_dtype_of(apus_dtype dtype);
+bool apus_dtype_by_gguf(int gguf, apus_dtype *out);
+bool apus_dtype_by_safetensors(const char *name, apus_dtype *out);
+bool apus_dtype_by_name(const char *name, apus_dtype *out);
+static inline bool apus_dtype_is_quant(apus_dtype d)
+{
+    return d == APUS_Q8_0 || d == APUS_Q4_0 || d == APUS_Q4_1;
+}
+/* Bytes of n elements as stored in a file; false if n is not whole blocks or the size overflows. */
+bool apus_dtype_bytes(apus_dtype dtype, uint64_t n, uint64_t *bytes);
+/* Decode n elements (whole blocks) to f32: the definition that shaders are tested against. */
+void apus_dtype_decode(apus_dtype dtype, const void *src, uint64_t n, float *dst);
+
+#endif

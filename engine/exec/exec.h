@@ -1,0 +1,74 @@
+/* exec.h - plans: a graph lowered, checked, recorded once, and replayed every step.
+ *
+ * An apus_exec belongs to a device and holds what its plans share: scratch memory (plans never run at
+ * once).  A step is: fill the step buffer's slot, submit, wait.  Nothing is built, recorded or
+ * allocated then.  One thread. */
+#ifndef APUSI_EXEC_H
+#define APUSI_EXEC_H
+
+#include "gpu.h"
+#include "graph.h"
+#include "lower.h"
+
+typedef struct apus_exec apus_exec;
+typedef struct apus_plan apus_plan;
+
+/* The device is borrowed until destroy. */
+apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu);
+void apus_exec_destroy(apus_exec **exec);
+apus_gpu *apus_exec_gpu(const apus_exec *exec);
+
+typedef struct apus_plan_params {
+    const char *name;   /* in texts: "decode" */
+    bool narrow;        /* algorithms that round inputs to 16 bits are allowed */
+    const char *force;  /* NULL: APUS_KERNEL */
+    bool profile;       /* timestamps around each dispatch */
+} apus_plan_params;
+
+typedef struct apus_plan_info {
+    uint64_t scratch_bytes, peak_live; /* planned scratch, and its lower bound */
+    uint64_t step_bytes, args_bytes;
+    uint32_t dispatches, barriers, segments, slots;
+    double flops, moved; /* of the largest shape */
+    uint64_t choices_hash;
+    const char *choices; /* a line each; borrowed */
+} apus_plan_info;
+
+/* Lower and plan for a device that need not be there: memory, dispatches, choices.  `list`, if not
+ * NULL, receives the items with barriers placed and checked (addresses are made up); release it.
+ * Errors: of the graph, of operators. */
+apus_status apus_plan_estimate(apus_plan_info *info, apus_list *list, apus_graph *g,
+                               const apus_caps *caps, const apus_plan_params *params);
+
+/* Lower, place barriers, allocate and record.  The graph is borrowed until destroy.
+ * Errors: of the graph; APUS_ERR_MEMORY (with what is needed and what is there); APUS_ERR_SUPPORT. */
+apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g, const apus_plan_params *params);
+void apus_plan_destroy(apus_plan **plan);
+const apus_plan_info *apus_plan_about(const apus_plan *plan);
+const apus_list *apus_plan_list(const apus_plan *plan);
+
+/* The next step's contents of the step buffer, written by the caller before submit.  Contents of an
+ * earlier step may still be there: write what the graph reads.  `vars` are the variables. */
+typedef struct apus_step {
+    uint32_t *vars;
+    uint8_t *bytes; /* the whole slot; an array of a step tensor starts at bytes + tensor->at */
+} apus_step;
+apus_step apus_plan_step(apus_plan *plan);
+void *apus_step_array(const apus_step *step, const apus_tensor *t);
+
+/* Submit the step; its slot is in use until it was waited for.  At most two steps are in flight. */
+apus_status apus_plan_submit(apus_plan *plan, uint64_t *ticket);
+/* Wait for it; `cancel` (may be NULL) is looked at between submissions.
+ * Errors: APUS_ERR_DEVICE, APUS_ERR_CANCELLED (the device is idle again). */
+apus_status apus_plan_wait(apus_plan *plan, uint64_t ticket);
+/* Submit and wait. */
+apus_status apus_plan_run(apus_plan *plan, const apus_cancel *cancel);
+/* Copy a kept tensor (or any bound one) to the host after a run. */
+apus_status apus_plan_read(apus_plan *plan, const apus_tensor *t, void *dst, uint64_t bytes);
+/* Host time spent in submit and step writing outside waiting, ns, since the last call. */
+uint64_t apus_plan_host_ns(apus_plan *plan);
+/* Add up the times of a profiled plan's last run by kernel: calls back once a dispatch. */
+apus_status apus_plan_times(apus_plan *plan, void (*each)(void *user, const apus_item *item, double ns),
+                            void *user);
+
+#endif

@@ -1,0 +1,53 @@
+/* exec_internal.h - what the files of engine/exec share. */
+#ifndef APUSI_EXEC_INTERNAL_H
+#define APUSI_EXEC_INTERNAL_H
+
+#include "exec.h"
+
+#define APUSI_ARENAS 8
+#define APUSI_SLOTS 2
+
+/* Scratch memory: blocks of at most the device's largest allocation.  Plans hold references; a
+ * larger plan makes a larger arena, and the old one goes with its last plan. */
+typedef struct apusi_arena {
+    apus_buffer blocks[APUSI_ARENAS];
+    uint32_t n_blocks;
+    uint64_t bytes;
+    uint32_t refs;
+} apusi_arena;
+
+struct apus_exec {
+    apus_gpu *gpu;
+    apusi_arena *arena; /* the newest, largest one */
+};
+
+typedef struct apusi_segment {
+    apus_commands *commands;
+    uint32_t first, n; /* items */
+} apusi_segment;
+
+struct apus_plan {
+    apus_exec *exec;
+    apus_graph *graph;
+    apus_plan_info info;
+    apus_list list;
+    apusi_arena *arena;
+    apus_buffer step, args;
+    apus_buffer slots[APUSI_SLOTS];
+    apus_commands *copies[APUSI_SLOTS];
+    uint64_t slot_ticket[APUSI_SLOTS];
+    uint32_t slot;
+    apusi_segment *segments;
+    uint32_t n_segments;
+    bool profile;
+    uint64_t host_ns;
+    char *name;
+};
+
+/* Bytes of one scratch block on this device. */
+uint64_t apusi_block_bytes(const apus_caps *caps);
+apus_status apusi_record(apus_plan *plan);
+/* Walk the operators into `list` with the addresses of `l`, place barriers, sum up. */
+apus_status apusi_lower(apus_list *list, const apus_graph *g, apus_lower *l, apus_plan_info *info);
+
+#endif

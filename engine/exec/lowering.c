@@ -1,0 +1,79 @@
+/* lowering.c - walking a graph's operators into a list, twice: once to learn the size of the
+ * argument buffer, once with real addresses; and estimates without a device. */
+#include "barrier.h"
+#include "env.h"
+#include "exec_internal.h"
+#include "op.h"
+#include "plan.h"
+#include "rng.h"
+
+uint64_t apusi_block_bytes(const apus_caps *caps)
+{
+    const uint64_t most = caps->max_alloc ? caps->max_alloc : (uint64_t)1 << 31;
+
+    return (most < (uint64_t)1 << 31 ? most : (uint64_t)1 << 31) / 256 * 256;
+}
+
+/* Every operator's record, in order; then barriers and, where asked for, their check. */
+static apus_status lower_all(apus_lower *l, const apus_graph *g)
+{
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        l->node = g->nodes[i];
+        APUS_FORWARD(l->node->op->record(l, l->node));
+    }
+    return APUS_OK;
+}
+
+apus_status apusi_lower(apus_list *list, const apus_graph *g, apus_lower *l, apus_plan_info *info)
+{
+    l->list = list;
+    APUS_FORWARD(lower_all(l, g));
+    APUS_FORWARD(apus_barriers_place(list));
+    info->dispatches = info->barriers = 0;
+    info->flops = info->moved = 0;
+    for (uint32_t i = 0; i < list->n_items; i++) {
+        info->dispatches += list->items[i].kind == APUS_ITEM_DISPATCH;
+        info->barriers += list->items[i].barrier;
+        info->flops += list->items[i].flops;
+        info->moved += list->items[i].moved;
+    }
+    info->slots = list->n_slots;
+    info->args_bytes = list->args_bytes;
+    info->choices = list->choices.data ? list->choices.data : "";
+    info->choices_hash = apus_hash(info->choices, strlen(info->choices), APUS_HASH_SEED);
+    if (list->choices.failed)
+        return APUS_ERR_MEMORY;
+    return APUS_OK;
+}
+
+apus_status apus_plan_estimate(apus_plan_info *info, apus_list *list, apus_graph *g,
+                               const apus_caps *caps, const apus_plan_params *params)
+{
+    apus_status st;
+    apus_memory_plan memory;
+    apus_list own = { 0 };
+    const uint64_t block = apusi_block_bytes(caps);
+    apus_lower l = { .caps = caps, .step = 1ull << 40, .args = 1ull << 41, .scratch_bytes = block,
+                     .narrow = params->narrow,
+                     .force = params->force ? params->force : apus_env_get(APUS_KERNEL) };
+
+    *info = (apus_plan_info) { 0 };
+    APUS_FORWARD(apus_graph_status(g));
+    APUS_FORWARD(apus_memory_plan_make(&memory, g, block));
+    for (uint64_t i = 0; i < APUSI_ARENAS; i++)
+        l.scratch[i] = (1ull << 42) + i * block;
+    APUS_TRY(apusi_lower(&own, g, &l, info));
+    info->scratch_bytes = memory.bytes;
+    info->peak_live = memory.peak_live;
+    info->step_bytes = g->step_bytes;
+    if (list)
+        APUS_TRY(apus_hazards_check(&own));
+fail:
+    if (list && st == APUS_OK) {
+        *list = own;
+    } else {
+        info->choices = "";
+        apus_list_release(&own);
+    }
+    return st;
+}

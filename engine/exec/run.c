@@ -1,0 +1,299 @@
+/* run.c - making plans and running them: shared scratch memory, step slots, submission.  See exec.h. */
+#include "barrier.h"
+#include "env.h"
+#include "exec_internal.h"
+#include "os.h"
+#include "plan.h"
+
+apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu)
+{
+    *out = apus_alloc(sizeof(**out));
+    if (!*out)
+        return APUS_ERR_MEMORY;
+    (*out)->gpu = gpu;
+    return APUS_OK;
+}
+
+static void arena_unref(apus_exec *exec, apusi_arena *arena)
+{
+    if (!arena || --arena->refs > 0)
+        return;
+    for (uint32_t i = 0; i < arena->n_blocks; i++)
+        apus_buffer_destroy(exec->gpu, &arena->blocks[i]);
+    apus_free(arena);
+}
+
+void apus_exec_destroy(apus_exec **exec)
+{
+    if (!*exec)
+        return;
+    arena_unref(*exec, (*exec)->arena);
+    apus_free(*exec);
+    *exec = NULL;
+}
+
+apus_gpu *apus_exec_gpu(const apus_exec *exec)
+{
+    return exec->gpu;
+}
+
+/* An arena of at least `bytes`, referenced for the caller. */
+static apus_status arena_get(apus_exec *exec, uint64_t bytes, apusi_arena **out)
+{
+    apus_status st;
+    const uint64_t block = apusi_block_bytes(apus_gpu_caps(exec->gpu));
+    apusi_arena *arena = exec->arena;
+
+    *out = NULL;
+    if (!arena || arena->bytes < bytes) {
+        arena_unref(exec, arena); /* the old one goes now, unless a plan still needs it */
+        exec->arena = NULL;
+        arena = apus_alloc(sizeof(*arena));
+        if (!arena)
+            return APUS_ERR_MEMORY;
+        arena->refs = 1;
+        arena->bytes = bytes;
+        for (uint64_t at = 0; at < bytes; at += block) {
+            const uint64_t n = bytes - at < block ? bytes - at : block;
+            if (arena->n_blocks == APUSI_ARENAS)
+                APUS_TRY(apus_fail(APUS_ERR_MEMORY, "scratch memory of %.1f GiB is more than %d blocks",
+                                   (double)bytes / 1073741824, APUSI_ARENAS));
+            APUS_TRY(apus_buffer_create(exec->gpu, &arena->blocks[arena->n_blocks], n,
+                                        APUS_MEMORY_DEVICE, "scratch"));
+            arena->n_blocks++;
+        }
+        exec->arena = arena;
+    }
+    arena->refs++;
+    *out = arena;
+    return APUS_OK;
+
+fail:
+    arena_unref(exec, arena);
+    return st;
+}
+
+/* Lower twice (the argument buffer's size is not known before) and fill the argument buffer. */
+static apus_status lower(apus_plan *plan, const apus_plan_params *params)
+{
+    apus_gpu *gpu = plan->exec->gpu;
+    const apus_caps *caps = apus_gpu_caps(gpu);
+    apus_lower l = { .caps = caps, .step = plan->step.address, .scratch_bytes = apusi_block_bytes(caps),
+                     .narrow = params->narrow,
+                     .force = params->force ? params->force : apus_env_get(APUS_KERNEL) };
+
+    for (uint32_t i = 0; i < plan->arena->n_blocks; i++)
+        l.scratch[i] = plan->arena->blocks[i].address;
+    APUS_FORWARD(apusi_lower(&plan->list, plan->graph, &l, &plan->info));
+    if (plan->list.args_bytes) {
+        APUS_FORWARD(apus_buffer_create(gpu, &plan->args, plan->list.args_bytes, APUS_MEMORY_DEVICE, "arguments"));
+        apus_list_release(&plan->list);
+        l.args = plan->args.address;
+        APUS_FORWARD(apusi_lower(&plan->list, plan->graph, &l, &plan->info));
+        APUS_FORWARD(apus_buffer_write(gpu, &plan->args, 0, plan->list.args, plan->list.args_bytes));
+    }
+    if (apus_env_on(APUS_CHECK_HAZARDS))
+        APUS_FORWARD(apus_hazards_check(&plan->list));
+    return APUS_OK;
+}
+
+apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g, const apus_plan_params *params)
+{
+    apus_status st;
+    apus_memory_plan memory;
+    apus_plan *plan;
+
+    *out = NULL;
+    APUS_FORWARD(apus_graph_status(g));
+    plan = apus_alloc(sizeof(*plan));
+    if (!plan)
+        return APUS_ERR_MEMORY;
+    plan->exec = exec;
+    plan->graph = g;
+    plan->profile = params->profile;
+    plan->name = apus_strdup(params->name ? params->name : "plan");
+    APUS_TRY(apus_memory_plan_make(&memory, g, apusi_block_bytes(apus_gpu_caps(exec->gpu))));
+    APUS_TRY(arena_get(exec, memory.bytes ? memory.bytes : 256, &plan->arena));
+    APUS_TRY(apus_buffer_create(exec->gpu, &plan->step, apus_round_up(g->step_bytes, 16),
+                                APUS_MEMORY_DEVICE, "step"));
+    for (uint32_t i = 0; i < APUSI_SLOTS; i++) {
+        APUS_TRY(apus_buffer_create(exec->gpu, &plan->slots[i], plan->step.bytes, APUS_MEMORY_HOST, "step slot"));
+        memset(plan->slots[i].host, 0, plan->slots[i].bytes);
+    }
+    APUS_TRY(lower(plan, params));
+    plan->info.scratch_bytes = memory.bytes;
+    plan->info.peak_live = memory.peak_live;
+    plan->info.step_bytes = plan->step.bytes;
+    APUS_TRY(apusi_record(plan));
+    *out = plan;
+    return APUS_OK;
+
+fail:
+    apus_plan_destroy(&plan);
+    return st;
+}
+
+void apus_plan_destroy(apus_plan **plan)
+{
+    apus_plan *p = *plan;
+
+    if (!p)
+        return;
+    for (uint32_t i = 0; i < APUSI_SLOTS; i++) {
+        if (p->slot_ticket[i])
+            apus_gpu_wait(p->exec->gpu, p->slot_ticket[i], 0);
+        apus_commands_destroy(&p->copies[i]);
+        apus_buffer_destroy(p->exec->gpu, &p->slots[i]);
+    }
+    for (uint32_t i = 0; i < p->n_segments; i++)
+        apus_commands_destroy(&p->segments[i].commands);
+    apus_buffer_destroy(p->exec->gpu, &p->step);
+    apus_buffer_destroy(p->exec->gpu, &p->args);
+    arena_unref(p->exec, p->arena);
+    apus_list_release(&p->list);
+    apus_free(p->segments);
+    apus_free(p->name);
+    apus_free(p);
+    *plan = NULL;
+}
+
+const apus_plan_info *apus_plan_about(const apus_plan *plan)
+{
+    return &plan->info;
+}
+
+const apus_list *apus_plan_list(const apus_plan *plan)
+{
+    return &plan->list;
+}
+
+apus_step apus_plan_step(apus_plan *plan)
+{
+    const uint32_t i = plan->slot;
+
+    if (plan->slot_ticket[i]) { /* its last use may still be copied from */
+        apus_gpu_wait(plan->exec->gpu, plan->slot_ticket[i], 0);
+        plan->slot_ticket[i] = 0;
+    }
+    return (apus_step) { .vars = plan->slots[i].host, .bytes = plan->slots[i].host };
+}
+
+void *apus_step_array(const apus_step *step, const apus_tensor *t)
+{
+    uint64_t at;
+    const apus_tensor *root = apus_tensor_root(t, &at);
+
+    return step->bytes + root->at + at;
+}
+
+/* The grids of live dispatches, from the variables that the caller wrote. */
+static void fill_grids(const apus_plan *plan, uint32_t *words)
+{
+    for (uint32_t i = 0; i < plan->list.n_slots; i++) {
+        const apus_slot *s = &plan->list.slots[i];
+        const uint32_t var = words[s->rows.var];
+        uint64_t rows = var > s->rows.skip ? var - s->rows.skip : 0;
+        uint32_t *grid = words + APUS_STEP_VARS + 4 * i;
+
+        if (rows > s->rows.max)
+            rows = s->rows.max;
+        memcpy(grid, s->groups, sizeof(s->groups));
+        grid[s->axis] = (uint32_t)apus_ceil_div(rows * s->rows.mul, s->tile);
+    }
+}
+
+static apus_status submit_one(apus_plan *plan, apus_commands *c, uint64_t *ticket)
+{
+    return apus_gpu_submit(plan->exec->gpu, &c, 1, ticket);
+}
+
+apus_status apus_plan_submit(apus_plan *plan, uint64_t *ticket)
+{
+    const uint64_t start = apus_now_ns();
+    const uint32_t slot = plan->slot;
+
+    fill_grids(plan, plan->slots[slot].host);
+    APUS_FORWARD(submit_one(plan, plan->copies[slot], ticket));
+    for (uint32_t i = 0; i < plan->n_segments; i++)
+        APUS_FORWARD(submit_one(plan, plan->segments[i].commands, ticket));
+    plan->slot_ticket[slot] = *ticket;
+    plan->slot = (slot + 1) % APUSI_SLOTS;
+    plan->host_ns += apus_now_ns() - start;
+    return APUS_OK;
+}
+
+apus_status apus_plan_wait(apus_plan *plan, uint64_t ticket)
+{
+    return apus_gpu_wait(plan->exec->gpu, ticket, 0);
+}
+
+apus_status apus_plan_run(apus_plan *plan, const apus_cancel *cancel)
+{
+    uint64_t ticket = 0, before = 0;
+
+    if (!cancel || plan->n_segments < 2) {
+        APUS_FORWARD(apus_plan_submit(plan, &ticket));
+        return apus_plan_wait(plan, ticket);
+    }
+    const uint32_t slot = plan->slot;
+    fill_grids(plan, plan->slots[slot].host);
+    APUS_FORWARD(submit_one(plan, plan->copies[slot], &ticket));
+    for (uint32_t i = 0; i < plan->n_segments; i++) {
+        if (cancel->requested) {
+            APUS_FORWARD(apus_plan_wait(plan, ticket));
+            return apus_fail(APUS_ERR_CANCELLED, "cancelled");
+        }
+        before = ticket; /* one submission runs while the next is queued */
+        APUS_FORWARD(submit_one(plan, plan->segments[i].commands, &ticket));
+        APUS_FORWARD(apus_plan_wait(plan, before));
+    }
+    plan->slot = (slot + 1) % APUSI_SLOTS;
+    return apus_plan_wait(plan, ticket);
+}
+
+apus_status apus_plan_read(apus_plan *plan, const apus_tensor *t, void *dst, uint64_t bytes)
+{
+    apus_gpu *gpu = plan->exec->gpu;
+    uint64_t at;
+    const apus_tensor *root = apus_tensor_root(t, &at);
+    apus_addr address = root->at + at;
+
+    APUS_BUG_IF(root->storage == APUS_STORE_STEP || bytes > t->bytes);
+    if (root->storage == APUS_STORE_PLANNED) {
+        const uint64_t block = apusi_block_bytes(apus_gpu_caps(gpu));
+        address = plan->arena->blocks[root->at / block].address + root->at % block + at;
+    }
+    const apus_buffer *b = apus_gpu_buffer_at(gpu, address, bytes);
+    APUS_BUG_IF(!b);
+    return apus_buffer_read(gpu, b, address - b->address, dst, bytes);
+}
+
+uint64_t apus_plan_host_ns(apus_plan *plan)
+{
+    const uint64_t ns = plan->host_ns;
+
+    plan->host_ns = 0;
+    return ns;
+}
+
+apus_status apus_plan_times(apus_plan *plan, void (*each)(void *user, const apus_item *item, double ns),
+                            void *user)
+{
+    apus_status st = APUS_OK;
+    double *ns = apus_calloc(plan->list.n_items + 1, sizeof(*ns));
+
+    if (!ns)
+        return APUS_ERR_MEMORY;
+    for (uint32_t s = 0; s < plan->n_segments; s++) {
+        uint32_t n = 0, k = 0;
+        APUS_TRY(apus_commands_times(plan->segments[s].commands, ns, plan->segments[s].n, &n));
+        for (uint32_t i = 0; i < plan->segments[s].n && k < n; i++) {
+            const apus_item *item = &plan->list.items[plan->segments[s].first + i];
+            if (item->kind == APUS_ITEM_DISPATCH)
+                each(user, item, ns[k++]);
+        }
+    }
+fail:
+    apus_free(ns);
+    return st;
+}

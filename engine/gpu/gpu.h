@@ -1,0 +1,120 @@
+/* gpu.h - a Vulkan compute device: memory, kernels, command lists, submission.  Private; the only
+ * layer in which a Vulkan name is written.
+ *
+ * Buffers are used by device address; there are no descriptor sets.  All kernels share one pipeline
+ * layout (128 bytes of push constants).  One engine thread owns a device: not thread-safe.  Several
+ * devices can be open in one process (function tables per device). */
+#ifndef APUSI_GPU_H
+#define APUSI_GPU_H
+
+#include "apus/gpu.h" /* apus_gpu, its parameters, create and destroy */
+#include "caps.h"
+
+typedef uint64_t apus_addr; /* device address; 0 is none */
+
+const apus_caps *apus_gpu_caps(const apus_gpu *gpu);
+/* Messages of the validation layer so far (errors and warnings; 0 when it is off). */
+uint32_t apus_gpu_validation_count(const apus_gpu *gpu);
+
+/* All devices the loader offers, also those that cannot be used (`usable` false and why). */
+typedef struct apus_gpu_listing {
+    apus_caps caps;
+    bool usable;
+    char reason[160];
+} apus_gpu_listing;
+/* *list is freed with apus_free. */
+apus_status apus_gpu_list(apus_gpu_listing **list, uint32_t *n);
+
+/* ---- memory ---- */
+
+typedef enum apus_memory {
+    /* Fast for the device; `host` is set too where the device shares the host's memory. */
+    APUS_MEMORY_DEVICE,
+    /* Host-visible, coherent, cached if there is such: staging, step ring, read-back. */
+    APUS_MEMORY_HOST,
+} apus_memory;
+
+typedef struct apus_buffer {
+    apus_addr address;
+    uint64_t bytes;
+    void *host;   /* mapped, or NULL */
+    void *handle; /* of this layer */
+} apus_buffer;
+
+/* A buffer usable for storage, transfer and indirect dispatch; its address is a multiple of 256.
+ * Contents are undefined.
+ * Errors: APUS_ERR_MEMORY (with what is free), APUS_ERR_ARG (bytes is 0). */
+apus_status apus_buffer_create(apus_gpu *gpu, apus_buffer *out, uint64_t bytes, apus_memory memory,
+                               const char *name);
+/* Safe on {0}.  The device must not be using it: callers wait for their submissions first. */
+void apus_buffer_destroy(apus_gpu *gpu, apus_buffer *buffer);
+/* Synchronous copies between host memory and a buffer (mapped or through staging). */
+apus_status apus_buffer_write(apus_gpu *gpu, const apus_buffer *b, uint64_t at, const void *src,
+                              uint64_t bytes);
+apus_status apus_buffer_read(apus_gpu *gpu, const apus_buffer *b, uint64_t at, void *dst,
+                             uint64_t bytes);
+/* Bytes of device and of host-visible memory held by buffers now, and the most ever. */
+typedef struct apus_gpu_usage {
+    uint64_t device, device_peak, host, host_peak;
+} apus_gpu_usage;
+apus_gpu_usage apus_gpu_memory(const apus_gpu *gpu);
+
+/* ---- kernels ---- */
+
+#define APUS_MAX_SPEC 20
+
+/* A kernel is a SPIR-V module of this build, by name ("matmul_nt"), with specialization constants
+ * 0 .. n_spec-1 (all 32-bit; constant 0 is the workgroup size in x of every kernel).  Pipelines are
+ * made on first use and kept. */
+typedef struct apus_kernel_key {
+    const char *name;
+    uint32_t n_spec;
+    uint32_t spec[APUS_MAX_SPEC];
+    uint32_t subgroup; /* required subgroup size; 0: the caps' own where it can be pinned */
+} apus_kernel_key;
+
+/* Whether this build holds the module. */
+bool apus_kernel_exists(const char *name);
+
+/* ---- command lists ---- */
+
+typedef struct apus_commands apus_commands;
+
+apus_status apus_commands_create(apus_gpu *gpu, apus_commands **out);
+void apus_commands_destroy(apus_commands **c);
+/* Forget what was recorded and start anew; the last submission of the list must be done. */
+apus_status apus_commands_begin(apus_commands *c);
+/* Errors: APUS_ERR_ARG (a copy or fill since begin was outside its buffer: which),
+ * APUS_ERR_MEMORY. */
+apus_status apus_commands_end(apus_commands *c);
+/* Dispatch `groups` workgroups.  push_bytes <= 128, a multiple of 4.
+ * Errors: APUS_ERR_MISSING (no such kernel in this build), APUS_ERR_SUPPORT (the subgroup size),
+ * APUS_ERR_ARG (an empty or too large grid), APUS_ERR_DEVICE (it does not compile). */
+apus_status apus_commands_dispatch(apus_commands *c, const apus_kernel_key *key, const void *push,
+                                   uint32_t push_bytes, const uint32_t groups[3]);
+/* The grid is read from three u32 at `at` of `grids` when it runs. */
+apus_status apus_commands_dispatch_indirect(apus_commands *c, const apus_kernel_key *key,
+                                            const void *push, uint32_t push_bytes,
+                                            const apus_buffer *grids, uint64_t at);
+/* All earlier work is done, and its writes are seen by all later work (compute, copies,
+ * indirect).  A list begins with one: what was submitted before it is done. */
+void apus_commands_barrier(apus_commands *c);
+void apus_commands_copy(apus_commands *c, const apus_buffer *from, uint64_t from_at,
+                        const apus_buffer *to, uint64_t to_at, uint64_t bytes);
+void apus_commands_fill(apus_commands *c, const apus_buffer *b, uint64_t at, uint64_t bytes,
+                        uint32_t word);
+/* Timestamps are written around each dispatch when profiling was asked for before begin; read after
+ * the submission is done: ns of the i-th dispatch, in order.  *n is 0 where there are none. */
+void apus_commands_profile(apus_commands *c, bool on);
+apus_status apus_commands_times(apus_commands *c, double *ns, uint32_t room, uint32_t *n);
+
+/* Submit lists in order.  A list may be submitted again once its last submission is done.
+ * *ticket is waited for with apus_gpu_wait.  Errors: APUS_ERR_DEVICE (lost), APUS_ERR_MEMORY. */
+apus_status apus_gpu_submit(apus_gpu *gpu, apus_commands *const *lists, uint32_t n,
+                            uint64_t *ticket);
+/* Wait at most `timeout_ns` (0: for ever).  Errors: APUS_ERR_DEVICE. */
+apus_status apus_gpu_wait(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns);
+/* Buffers are found by address for copies, fills and indirect dispatches of address ranges. */
+const apus_buffer *apus_gpu_buffer_at(const apus_gpu *gpu, apus_addr address, uint64_t bytes);
+
+#endif

@@ -1,0 +1,75 @@
+/* queue.c - submission and waiting by one timeline semaphore: ticket n is done when it reaches
+ * n. */
+#include <stdio.h>
+
+#include "gpu_internal.h"
+
+#define MOST_LISTS 64 /* command buffers of one VkSubmitInfo */
+
+static apus_status submit_some(apus_gpu *gpu, apus_commands *const *lists, uint32_t n)
+{
+    apus_status st = APUS_OK;
+    VkCommandBuffer buffers[MOST_LISTS];
+    const uint64_t value = gpu->submitted + 1;
+
+    for (uint32_t i = 0; i < n; i++) {
+        APUS_BUG_IF(lists[i]->gpu != gpu || lists[i]->recording);
+        buffers[i] = lists[i]->buffer;
+        if (lists[i]->last_kernel[0])
+            snprintf(gpu->last_kernel, sizeof(gpu->last_kernel), "%s", lists[i]->last_kernel);
+    }
+    const VkTimelineSemaphoreSubmitInfo timeline = {
+        .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+        .signalSemaphoreValueCount = 1,
+        .pSignalSemaphoreValues = &value,
+    };
+    const VkSubmitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+        .pNext = &timeline,
+        .commandBufferCount = n,
+        .pCommandBuffers = buffers,
+        .signalSemaphoreCount = 1,
+        .pSignalSemaphores = &gpu->timeline,
+    };
+    APUSI_VK(gpu, "vkQueueSubmit", gpu->vk.vkQueueSubmit(gpu->queue, 1, &info, VK_NULL_HANDLE));
+    gpu->submitted = value;
+fail:
+    return st;
+}
+
+apus_status apus_gpu_submit(apus_gpu *gpu, apus_commands *const *lists, uint32_t n,
+                            uint64_t *ticket)
+{
+    *ticket = gpu->submitted;
+    if (gpu->lost)
+        return apusi_vk_fail(gpu, VK_ERROR_DEVICE_LOST, "submit");
+    for (uint32_t at = 0; at < n; at += MOST_LISTS)
+        APUS_FORWARD(submit_some(gpu, lists + at, n - at < MOST_LISTS ? n - at : MOST_LISTS));
+    *ticket = gpu->submitted;
+    return APUS_OK;
+}
+
+/* vkWaitSemaphores, never the counter: drivers that run nothing leave the counter at 0. */
+apus_status apus_gpu_wait(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns)
+{
+    apus_status st = APUS_OK;
+    const VkSemaphoreWaitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+        .semaphoreCount = 1,
+        .pSemaphores = &gpu->timeline,
+        .pValues = &ticket,
+    };
+
+    if (ticket > gpu->submitted)
+        return apus_fail(APUS_ERR_ARG, "wait for submission %llu of %llu",
+                         (unsigned long long)ticket, (unsigned long long)gpu->submitted);
+    const VkResult result =
+        gpu->vk.vkWaitSemaphores(gpu->device, &info, timeout_ns ? timeout_ns : UINT64_MAX);
+    if (result == VK_TIMEOUT)
+        return apus_fail(APUS_ERR_DEVICE, "%s: not done after %.3f s%s%s", gpu->physical.caps.name,
+                         (double)timeout_ns * 1e-9, gpu->last_kernel[0] ? ", last kernel: " : "",
+                         gpu->last_kernel);
+    APUSI_VK(gpu, "vkWaitSemaphores", result);
+fail:
+    return st;
+}

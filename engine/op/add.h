@@ -1,0 +1,14 @@
+/* add.h - element-wise sum. */
+#ifndef APUSI_OP_ADD_H
+#define APUSI_OP_ADD_H
+
+#include "graph.h"
+
+/* a + b.
+ *
+ *   a, b (any equal shape) f32, equal live rows  ->  the same shape, f32
+ *
+ * Gradient: both.  Errors: APUS_ERR_SHAPE. */
+apus_tensor *apus_add(apus_graph *g, apus_tensor *a, apus_tensor *b);
+
+#endif

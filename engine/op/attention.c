@@ -1,0 +1,145 @@
+/* attention.c - attention: blocks, builder, dispatch, gradient rule. */
+#include "attention.h"
+
+#include <math.h>
+
+#include "attention_back.h"
+#include "attention_problem.h"
+#include "op.h"
+
+/* Rows a lane: as few as fill at least nine lanes in ten, at most 3. */
+static uint32_t rows_a_lane(uint32_t lanes, uint32_t group)
+{
+    uint32_t best = 1;
+    double best_use = 0;
+
+    for (uint32_t tm = 1; tm <= 3; tm++) {
+        const uint32_t rows = lanes * tm / group * group;
+        const double use = (double)rows / (lanes * tm);
+        if (use > best_use + 0.05) {
+            best_use = use;
+            best = tm;
+        }
+    }
+    return best;
+}
+
+uint32_t apus_attention_block_tokens(const apus_caps *caps, uint32_t heads, uint32_t kv_heads,
+                                     uint32_t head_dim, uint32_t max_rows)
+{
+    const uint32_t group = heads / kv_heads, lanes = caps->subgroup;
+    const uint32_t tm = head_dim > 128 ? 1 : rows_a_lane(lanes, group);
+    const uint32_t tokens = lanes * tm / group;
+
+    return max_rows <= 1 || tokens == 0 ? 1 : tokens;
+}
+
+uint32_t apus_blocks_fill(uint32_t *blocks, const uint32_t *first_row, const uint32_t *n_rows,
+                          uint32_t n_sequences, uint32_t block_tokens)
+{
+    uint32_t n = 0;
+
+    for (uint32_t s = 0; s < n_sequences; s++)
+        for (uint32_t at = 0; at < n_rows[s]; at += block_tokens, n++) {
+            blocks[2 * n] = first_row[s] + at;
+            blocks[2 * n + 1] = n_rows[s] - at < block_tokens ? n_rows[s] - at : block_tokens;
+        }
+    return n;
+}
+
+uint32_t apusi_attention_rows(const apus_caps *caps, uint32_t block_tokens, uint32_t group)
+{
+    return (uint32_t)apus_ceil_div((uint64_t)block_tokens * group, caps->subgroup);
+}
+
+apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
+                            const apus_sequences *s, const apus_attention_params *p, apus_tensor **lse)
+{
+    struct apusi_attention_attr attr = { *p, *s };
+    apus_tensor *in[] = { q, k, v, s->pos, s->seq, s->base, s->length, s->pages, s->blocks };
+    apus_tensor *out;
+    apus_node *n;
+
+    if (!q || !k || !v || !s->pos || !s->blocks)
+        return NULL;
+    if (p->head_dim % 4 || p->head_dim < 4 || p->head_dim > 256 || p->heads % p->kv_heads
+        || apus_tensor_cols(q) != p->heads * p->head_dim || apus_tensor_cols(k) != p->kv_heads * p->head_dim
+        || apus_tensor_cols(v) != apus_tensor_cols(k) || k->dtype != v->dtype || k->dtype > APUS_BF16
+        || q->dtype != APUS_F32)
+        return apus_graph_fail(g, APUS_ERR_SHAPE, "attention: %u heads, %u of keys, size %u, q has %u columns, "
+                               "k %u", p->heads, p->kv_heads, p->head_dim, apus_tensor_cols(q), apus_tensor_cols(k));
+    if (attr.p.scale == 0)
+        attr.p.scale = 1.0f / sqrtf((float)p->head_dim);
+    n = apus_graph_node(g, &apus_op_attention, &attr, sizeof(attr), in, APUSI_ATTENTION_IN);
+    out = apus_node_output(g, n, APUS_F32, 2, q->dims, q->rows);
+    if (lse)
+        *lse = apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { q->dims[0], p->heads }, q->rows);
+    return out;
+}
+
+struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_node *n)
+{
+    const struct apusi_attention_attr *a = n->attr;
+    const apus_rows_arg blocks = { APUS_VAR_BLOCKS, 0, a->s.max_blocks, 1 };
+
+    return (struct apus_attention_args) {
+        .q = apus_address(l, n->in[APUSI_Q]), .k = apus_address(l, n->in[APUSI_K]),
+        .v = apus_address(l, n->in[APUSI_V]), .pos = apus_address(l, n->in[APUSI_POS]),
+        .seq = apus_address(l, n->in[APUSI_SEQ]), .base = apus_address(l, n->in[APUSI_BASE]),
+        .n_keys = apus_address(l, n->in[APUSI_LENGTH]), .pages = apus_address(l, n->in[APUSI_PAGES]),
+        .blocks = apus_address(l, n->in[APUSI_BLOCKS]), .rows_var = blocks.var, .rows_skip = blocks.skip,
+        .rows_max = blocks.max, .rows_mul = blocks.mul, .heads = a->p.heads, .kv_heads = a->p.kv_heads,
+        .max_pages = a->s.max_pages, .window = a->p.window, .scale = a->p.scale,
+    };
+}
+
+void apusi_attention_spec(const apus_lower *l, const apus_node *n, apus_dispatch *d)
+{
+    const struct apusi_attention_attr *a = n->attr;
+    const uint32_t group = a->p.heads / a->p.kv_heads, e = a->p.head_dim;
+
+    d->n_spec = 8;
+    d->spec[0] = l->caps->subgroup;
+    d->spec[1] = e / 4;
+    d->spec[2] = apusi_attention_rows(l->caps, a->s.block_tokens, group);
+    d->spec[3] = n->in[APUSI_K]->dtype;
+    d->spec[4] = a->s.page_tokens;
+    d->spec[5] = group;
+    d->spec[6] = a->p.bidirectional;
+    d->spec[7] = e <= 64 ? 4 : e <= 128 ? 2 : 1;
+    d->groups[0] = a->s.max_blocks;
+    d->groups[1] = a->p.kv_heads;
+    d->live = (apus_rows) { APUS_VAR_BLOCKS, 0, a->s.max_blocks, 1 };
+    d->live_axis = 0;
+    d->live_tile = 1;
+}
+
+static apus_status record(apus_lower *l, const apus_node *n)
+{
+    struct apus_attention_args args = apusi_attention_args(l, n);
+    struct apus_attention_push push = { .step = l->step };
+    const apus_tensor *q = n->in[APUSI_Q];
+    apus_dispatch d = { .kernel = "attention", .push = &push, .push_bytes = sizeof(push) };
+
+    args.o = apus_address(l, n->out[0]);
+    args.lse = n->n_out > 1 ? apus_address(l, n->out[1]) : 0;
+    APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
+    apusi_attention_spec(l, n, &d);
+    d.flops = 2.0 * q->dims[0] * q->dims[0] * q->dims[1];
+    d.moved = 2.0 * (double)q->bytes;
+    return apus_emit(l, &d);
+}
+
+static void backward(apus_graph *g, apus_node *n)
+{
+    const struct apusi_attention_attr *a = n->attr;
+
+    if (n->n_out < 2) {
+        apus_graph_fail(g, APUS_ERR_ARG, "attention: the gradient needs the log-sum-exp of the forward");
+        return;
+    }
+    apus_attention_back(g, n->in[APUSI_Q], n->in[APUSI_K], n->in[APUSI_V], n->out[0], n->out[1], n->out[0]->grad,
+                        &a->s, &a->p);
+}
+
+const apus_op_def apus_op_attention = { "attention", record, backward, false };

@@ -1,0 +1,48 @@
+/* attention.h - attention over a paged cache or over the rows of a step. */
+#ifndef APUSI_OP_ATTENTION_H
+#define APUSI_OP_ATTENTION_H
+
+#include "caps.h"
+#include "graph.h"
+
+/* The sequences of a step, arrays of the step buffer.  The rows of a sequence stand together. */
+typedef struct apus_sequences {
+    apus_tensor *pos;    /* (T) u32: position of a row in its sequence, earlier tokens included */
+    apus_tensor *seq;    /* (T) u32: sequence of a row */
+    apus_tensor *base;   /* (S) u32: added to a position before the page table: 0 with a cache, the
+                            sequence's first row where keys are the step's own rows */
+    apus_tensor *length; /* (S) u32: keys of the sequence, those of this step included */
+    apus_tensor *pages;  /* (S * max_pages) u32: physical page of each logical one */
+    apus_tensor *blocks; /* (2 * max_blocks) u32: first row and number of rows of each block, live by
+                            APUS_VAR_BLOCKS; a block lies in one sequence */
+    uint32_t page_tokens, max_pages, block_tokens, max_blocks;
+} apus_sequences;
+
+typedef struct apus_attention_params {
+    uint32_t heads, kv_heads; /* kv_heads divides heads */
+    uint32_t head_dim;        /* a multiple of 4, [4, 256] */
+    float scale;              /* of the scores; 0: 1 / sqrt(head_dim) */
+    uint32_t window;          /* a row at p sees keys j with p - j < window; 0: all before it */
+    bool bidirectional;       /* keys behind the row are seen as well */
+} apus_attention_params;
+
+/* Rows of a block so that a subgroup's lanes are well used: 1 where max_rows is 1. */
+uint32_t apus_attention_block_tokens(const apus_caps *caps, uint32_t heads, uint32_t kv_heads,
+                                     uint32_t head_dim, uint32_t max_rows);
+/* Fill the block list from each sequence's first row and number of rows; returns how many. */
+uint32_t apus_blocks_fill(uint32_t *blocks, const uint32_t *first_row, const uint32_t *n_rows,
+                          uint32_t n_sequences, uint32_t block_tokens);
+
+/* softmax(scale q k^T) v for each row over the keys of its sequence that it sees.
+ *
+ *   q (T, heads * head_dim) f32
+ *   k, v (rows, kv_heads * head_dim): f32 activations of the step, or caches of f32, f16 or bf16
+ *   ->  (T, heads * head_dim) f32;  *lse (T, heads) f32: log of the sum of exp(scores), for the
+ *       gradient (lse may be NULL)
+ *
+ * Nothing of size T * T is stored.  Gradient: q, k, v, where k and v are the step's own rows.
+ * Errors: APUS_ERR_SHAPE.  Dao 2023, arXiv:2307.08691. */
+apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
+                            const apus_sequences *s, const apus_attention_params *p, apus_tensor **lse);
+
+#endif

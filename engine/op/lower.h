@@ -1,0 +1,127 @@
+/* lower.h - from nodes to dispatches: what an operator's `record` talks to.
+ *
+ * Lowering is pure data: it takes a caps struct and addresses and yields a list of items (kernel,
+ * specialization constants, push bytes, grid, ranges read and written).  No device is touched, so a
+ * list can be made, checked and reviewed for a GPU that is not there. */
+#ifndef APUSI_LOWER_H
+#define APUSI_LOWER_H
+
+#include "gpu.h"
+#include "graph.h"
+#include "str.h"
+
+typedef struct apus_access {
+    apus_addr at;
+    uint64_t bytes;
+    bool write;
+} apus_access;
+
+typedef enum apus_item_kind { APUS_ITEM_DISPATCH, APUS_ITEM_FILL, APUS_ITEM_COPY } apus_item_kind;
+
+typedef struct apus_item {
+    apus_item_kind kind;
+    const apus_node *node; /* whose work this is */
+    apus_kernel_key kernel;
+    uint32_t push_bytes;
+    uint8_t push[128];
+    uint32_t groups[3]; /* of the largest grid */
+    int32_t slot;       /* >= 0: an indirect grid, index of apus_list.slots */
+    uint32_t first_access, n_access;
+    apus_addr to, from; /* FILL: to; COPY: both */
+    uint64_t bytes;
+    uint32_t word;
+    bool barrier;       /* a barrier stands before this item (set by exec/barrier.c) */
+    double flops, moved; /* estimate of the largest grid: flop, bytes */
+} apus_item;
+
+/* A grid that depends on a live row count: groups[axis] = ceil(live rows / tile). */
+typedef struct apus_slot {
+    apus_rows rows;
+    uint32_t tile, axis;
+    uint32_t groups[3];
+} apus_slot;
+
+typedef struct apus_list {
+    apus_item *items;
+    uint32_t n_items, item_room;
+    apus_access *accesses;
+    uint32_t n_accesses, access_room;
+    apus_slot slots[APUS_STEP_GRIDS];
+    uint32_t n_slots;
+    uint8_t *args; /* contents of the argument buffer */
+    uint32_t args_bytes, args_room;
+    apus_str choices; /* a line for each distinct choice: "matmul nt 512x576x576 q4_1: cpu tm=64" */
+} apus_list;
+
+void apus_list_release(apus_list *list); /* safe on {0} */
+
+typedef struct apus_lower {
+    const apus_caps *caps;
+    apus_list *list;
+    apus_addr step;            /* the step buffer */
+    apus_addr args;            /* the argument buffer */
+    apus_addr scratch[8];      /* arenas of planned tensors, each `scratch_bytes` long */
+    uint64_t scratch_bytes;
+    bool narrow;               /* algorithms that round their inputs to 16 bits are allowed */
+    const char *force;         /* "op:variant[,op:variant]" or "" (APUS_KERNEL) */
+    const apus_node *node;     /* being lowered */
+} apus_lower;
+
+/* Device address of a tensor. */
+apus_addr apus_address(const apus_lower *l, const apus_tensor *t); /* 0 for NULL */
+
+/* One dispatch.  groups[live_axis] is computed from `live` where live.var >= 0 (indirect grid), else
+ * groups are as given. */
+typedef struct apus_dispatch {
+    const char *kernel;
+    uint32_t spec[APUS_MAX_SPEC];
+    uint32_t n_spec;
+    uint32_t subgroup;
+    const void *push;
+    uint32_t push_bytes;
+    uint32_t groups[3]; /* 0 counts as 1 */
+    apus_rows live;     /* zero-initialised (max 0): none */
+    uint32_t live_axis, live_tile;
+    double flops, moved;
+    /* What it reads and writes; when n_access is 0, every input of the node is read, every mutated
+     * input and every output written. */
+    const apus_access *access;
+    uint32_t n_access;
+} apus_dispatch;
+
+/* Append.  Errors: APUS_ERR_MEMORY, APUS_ERR_SHAPE (a grid above 65,535 in a dimension, push > 128). */
+apus_status apus_emit(apus_lower *l, const apus_dispatch *d);
+apus_status apus_emit_fill(apus_lower *l, const apus_tensor *t, uint32_t word);
+/* Copy `bytes` of args into the argument buffer; its address is returned in *at. */
+apus_status apus_emit_args(apus_lower *l, const void *args, uint32_t bytes, apus_addr *at);
+apus_access apus_reads(const apus_lower *l, const apus_tensor *t);
+apus_access apus_writes(const apus_lower *l, const apus_tensor *t);
+
+/* Algorithms of an operator, best first; the first that fits wins, the last always fits. */
+typedef struct apus_variant {
+    const char *name;   /* "tile"; forced with APUS_KERNEL=matmul:tile */
+    const char *kernel; /* module that must be in the build */
+    bool narrow;        /* rounds inputs to 16 bits */
+    bool (*fits)(const apus_caps *caps, const void *problem);   /* NULL: always */
+    bool (*chosen)(const apus_caps *caps, const void *problem); /* by default; NULL: if it fits */
+} apus_variant;
+
+/* The variant for a problem; forced ones are taken wherever they fit.  `describe` (one line without
+ * the variant) is noted in the list of choices.
+ * Errors: APUS_ERR_SUPPORT (no variant fits: the text names operator, problem and device). */
+apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *variants, size_t n,
+                        const void *problem, const char *describe, const apus_variant **out);
+
+/* Rows as kernels take them: a step variable (0xffffffff: none), skip, max, mul. */
+typedef struct apus_rows_arg {
+    uint32_t var, skip, max, mul;
+} apus_rows_arg;
+apus_rows_arg apus_rows_of(const apus_tensor *t); /* rows by dims[0] */
+/* Rows of (count / cols): dims[0]'s live part times the middle dimensions. */
+apus_rows apus_rows_flat(const apus_tensor *t);
+apus_rows_arg apus_rows_arg_of(apus_rows rows, uint32_t static_rows);
+
+/* A grid for n invocations in workgroups of `local`: x first, then y. */
+void apus_grid_1d(uint64_t n, uint32_t local, uint32_t groups[3]);
+
+#endif

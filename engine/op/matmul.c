@@ -1,0 +1,127 @@
+/* matmul.c - matrix products: builder, arguments, gradient rule (algorithms: matmul_algorithms.c). */
+#include "matmul.h"
+
+#include <stdio.h>
+
+#include "args/matmul.h"
+#include "col_sum.h"
+#include "layout.h"
+#include "matmul_problem.h"
+#include "op.h"
+
+struct attr {
+    apus_matmul_kind kind;
+    float alpha;
+};
+
+enum { IN_A, IN_B, IN_BIAS, IN_ACC, IN_INTO, N_IN };
+
+static const char *const kind_names[] = { "nt", "nn", "tn" };
+
+static void shape_of(apus_matmul_kind kind, const apus_tensor *a, const apus_tensor *b,
+                     apus_matmul_problem *p, uint32_t *b_k)
+{
+    const uint32_t a_rows = apus_tensor_rows(a), a_cols = apus_tensor_cols(a);
+    const uint32_t b_rows = apus_tensor_rows(b), b_cols = apus_tensor_cols(b);
+
+    p->kind = kind;
+    p->b = b->dtype;
+    p->m = kind == APUS_TN ? a_cols : a_rows;
+    p->k = kind == APUS_TN ? a_rows : a_cols;
+    p->n = kind == APUS_NT ? b_rows : b_cols;
+    *b_k = kind == APUS_NT ? b_cols : b_rows;
+}
+
+apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b, const apus_matmul_params *params)
+{
+    const struct attr attr = { params->kind, params->alpha == 0.0f ? 1.0f : params->alpha };
+    apus_matmul_problem p;
+    uint32_t b_k, dims[APUS_MAX_DIMS], n_dims = 2;
+    apus_node *n;
+
+    if (!a || !b)
+        return NULL;
+    shape_of(params->kind, a, b, &p, &b_k);
+    if (a->dtype != APUS_F32 || p.k != b_k || b->dtype > APUS_Q4_1
+        || (params->kind == APUS_TN && b->dtype != APUS_F32)
+        || (params->bias && apus_tensor_count(params->bias) != p.n)
+        || (params->acc && apus_tensor_count(params->acc) != (uint64_t)p.m * p.n)
+        || (params->into && apus_tensor_count(params->into) != (uint64_t)p.m * p.n))
+        return apus_graph_fail(g, APUS_ERR_SHAPE, "matmul %s: %s (%u x %u) and %s (%u x %u)",
+                               kind_names[params->kind], a->name, apus_tensor_rows(a),
+                               apus_tensor_cols(a), b->name, apus_tensor_rows(b), apus_tensor_cols(b));
+    n = apus_graph_node(g, &apus_op_matmul, &attr, sizeof(attr),
+                        (apus_tensor *[]) { a, b, params->bias, params->acc, params->into }, N_IN);
+    if (!n)
+        return NULL;
+    if (params->into) {
+        n->mutates = 1u << IN_INTO;
+        return params->into;
+    }
+    if (params->kind == APUS_TN) {
+        dims[0] = p.m;
+    } else {
+        n_dims = a->n_dims;
+        memcpy(dims, a->dims, sizeof(dims));
+    }
+    dims[n_dims - 1] = p.n;
+    return apus_node_output(g, n, APUS_F32, n_dims, dims, params->kind == APUS_TN ? APUS_ROWS_ALL : a->rows);
+}
+
+static apus_status record(apus_lower *l, const apus_node *n)
+{
+    const apus_tensor *a = n->in[IN_A], *b = n->in[IN_B], *acc = n->in[IN_ACC];
+    const struct attr *attr = n->attr;
+    apus_matmul_problem p;
+    uint32_t b_k;
+    char what[96];
+
+    shape_of(attr->kind, a, b, &p, &b_k);
+    snprintf(what, sizeof(what), "%s %ux%ux%u %s", kind_names[p.kind], p.m, p.n, p.k,
+             apus_dtype_of(p.b)->name);
+    const apus_rows_arg live = apus_rows_arg_of(apus_rows_flat(a), apus_tensor_rows(a));
+    const struct apus_matmul_push push = {
+        .a = apus_address(l, a), .b = apus_address(l, b),
+        .scales = apus_dtype_is_quant(p.b)
+                      ? apus_address(l, b) + apus_layout_scales_at(p.b, apus_tensor_rows(b), apus_tensor_cols(b))
+                      : 0,
+        .y = apus_address(l, n->in[IN_INTO] ? n->in[IN_INTO] : n->out[0]), .acc = apus_address(l, acc),
+        .bias = apus_address(l, n->in[IN_BIAS]), .step = l->step, .rows_var = live.var,
+        .rows_skip = live.skip, .rows_max = live.max, .rows_mul = live.mul, .m = p.m, .n = p.n,
+        .k = p.k, .scale_words = apus_layout_scale_words(p.b, apus_tensor_cols(b)),
+        .alpha = attr->alpha,
+    };
+    apus_dispatch d = {
+        .push = &push, .push_bytes = sizeof(push),
+        .live = p.kind == APUS_TN ? (apus_rows) { 0 } : apus_rows_flat(a),
+        .flops = 2.0 * p.m * p.n * p.k,
+        .moved = (double)b->bytes + 4.0 * p.m * p.k + 4.0 * p.m * p.n,
+    };
+    return apusi_matmul_emit(l, &p, what, &d);
+}
+
+static void backward(apus_graph *g, apus_node *n)
+{
+    const struct attr *attr = n->attr;
+    apus_tensor *a = n->in[IN_A], *b = n->in[IN_B], *bias = n->in[IN_BIAS], *acc = n->in[IN_ACC];
+    apus_tensor *dy = n->out[0]->grad;
+
+    if (attr->kind != APUS_NT) {
+        apus_graph_fail(g, APUS_ERR_ARG, "matmul %s has no gradient", kind_names[attr->kind]);
+        return;
+    }
+    if (b->wants_grad)
+        apus_matmul(g, dy, a, &(apus_matmul_params) { .kind = APUS_TN, .alpha = attr->alpha,
+                                                      .acc = b->grad_into,
+                                                      .into = b->grad_into });
+    if (bias && bias->wants_grad)
+        apus_col_sum(g, dy, bias->grad_into);
+    if (acc)
+        apus_add_grad(g, acc, dy);
+    if (a->wants_grad)
+        apus_set_grad(a, apus_matmul(g, dy, b, &(apus_matmul_params) { .kind = APUS_NN,
+                                                                       .alpha = attr->alpha,
+                                                                       .acc = a->grad }));
+}
+
+const apus_op_def apus_op_matmul = { "matmul", record, backward, false };

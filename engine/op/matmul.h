@@ -1,0 +1,33 @@
+/* matmul.h - matrix products with activations, weights of any format, and gradients. */
+#ifndef APUSI_OP_MATMUL_H
+#define APUSI_OP_MATMUL_H
+
+#include "graph.h"
+
+typedef enum apus_matmul_kind {
+    APUS_NT, /* a (M, K)  b (N, K)  ->  y (M, N) = a b^T : a projection, b the weight */
+    APUS_NN, /* a (M, K)  b (K, N)  ->  y (M, N) = a b   : gradient of a projection's input */
+    APUS_TN, /* a (K, M)  b (K, N)  ->  y (M, N) = a^T b : gradient of a weight; K may be live */
+} apus_matmul_kind;
+
+typedef struct apus_matmul_params {
+    apus_matmul_kind kind;
+    float alpha;          /* factor of the product; 0 means 1 */
+    apus_tensor *bias;    /* (N) f32, NT only, or NULL */
+    apus_tensor *acc;     /* added to the result: (M, N) f32, or NULL */
+    apus_tensor *into;    /* the result is written here, over what was there, and this is returned; may
+                             be acc (then it is added to).  NULL: a new tensor */
+} apus_matmul_params;
+
+/* y = alpha * op(a) op(b) + bias + acc.
+ *
+ *   a  f32; NT, NN: (M, K), live rows allowed.  TN: (K, M), live rows allowed
+ *   b  NT: (N, K), NN: (K, N): any weight format.  TN: (K, N) f32
+ *   -> (M, N) f32, live rows of a (NT, NN)
+ *
+ * Sums in f32 in a fixed order.  a may have more than two dimensions (the first ones are rows).
+ * Gradient (NT only): a, b (added to b->grad_into), bias (added to bias->grad_into), acc.
+ * Errors: APUS_ERR_SHAPE. */
+apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b, const apus_matmul_params *params);
+
+#endif

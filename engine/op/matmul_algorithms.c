@@ -1,0 +1,372 @@
+/* matmul_algorithms.c - the matmul algorithms: where each fits, which is chosen, with what numbers.
+ *
+ *   vec              few rows of a (decode) on GPUs: lanes along K
+ *   coop, coop_bf16  matrix cores, operands rounded to 16 bits; _large: blocks of 128 x 128
+ *   cpu              register tiles for CPU drivers: no shared memory, one subgroup a workgroup
+ *   tile             blocks in shared memory, any GPU, any shape; _wide, _large: larger ones
+ *   plain            one element an invocation: the definition */
+#include "matmul_problem.h"
+
+#define VEC_MOST_M 8
+#define COOP_LEAST 16           /* rows and columns below which fragments are mostly padding */
+#define MANY_BLOCKS 192         /* as many workgroups keep a large GPU busy: larger blocks pay */
+#define FEW_BLOCKS 64           /* fewer than this leave units idle: smaller blocks pay */
+#define TILE_K 16
+#define MOST_TURNS 65535u       /* of a loop: Mesa's llvmpipe 22.3 ends longer ones */
+
+/* Registers for a large tile: what has at least 32 lanes (AMD, NVIDIA, Apple, Qualcomm).  A tile of
+ * 8 x 8 spills on GPUs with narrower subgroups. */
+static bool wide_gpu(const apus_caps *caps)
+{
+    return caps->subgroup_min >= 32;
+}
+
+static uint32_t blocks_of(const apus_matmul_problem *p, uint32_t bm, uint32_t bn)
+{
+    const uint64_t n = apus_ceil_div(p->m, bm) * apus_ceil_div(p->n, bn);
+
+    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+/* Blocks run along m first: neighbours share columns of b, which is the large operand. */
+static void block_grid(const apus_matmul_problem *p, uint32_t bm, uint32_t bn, apus_dispatch *d)
+{
+    d->groups[0] = (uint32_t)apus_ceil_div(p->m, bm);
+    d->groups[1] = (uint32_t)apus_ceil_div(p->n, bn);
+    d->live_axis = 0;
+    d->live_tile = bm;
+}
+
+static void set_spec(apus_dispatch *d, const uint32_t *spec, uint32_t n)
+{
+    d->n_spec = n;
+    memcpy(d->spec, spec, n * sizeof(*spec));
+}
+
+static bool gpu_class(const apus_caps *caps, const void *problem)
+{
+    (void)problem;
+    return caps->device_class == APUS_CLASS_GPU;
+}
+
+static bool cpu_class(const apus_caps *caps, const void *problem)
+{
+    return !gpu_class(caps, problem);
+}
+
+/* ---- vec ---- */
+
+static bool vec_fits(const apus_caps *caps, const void *problem)
+{
+    const apus_matmul_problem *p = problem;
+
+    return p->kind == APUS_NT && p->m <= VEC_MOST_M && p->k % 8 == 0 && caps->subgroup_arith;
+}
+
+/* Rows of b at once and pieces of 8 k a turn, as many as fit the registers without a spill. */
+static void vec_shape(const apus_caps *caps, const apus_matmul_problem *p, uint32_t *rows,
+                      uint32_t *wide)
+{
+    *rows = p->m <= 2 || (p->m <= 4 && wide_gpu(caps)) ? 4 : 2;
+    *wide = 1;
+    if (p->m == 1 && apus_dtype_is_quant(p->b))
+        *wide = p->b != APUS_Q8_0 && wide_gpu(caps) ? 4 : 2;
+    while (*wide > 1 && p->k / 8 < caps->subgroup * *wide) /* else lanes have nothing to do */
+        *wide /= 2;
+}
+
+static apus_status emit_vec(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
+{
+    uint32_t rows, wide;
+
+    vec_shape(l->caps, p, &rows, &wide);
+    d->kernel = "matmul_vec";
+    set_spec(d, (uint32_t[]) { l->caps->subgroup, p->m, p->b, rows, wide }, 5);
+    d->live = (apus_rows) { 0 };
+    apus_grid_1d(apus_ceil_div(p->n, rows), 1, d->groups);
+    return apus_emit(l, d);
+}
+
+/* ---- tile ---- */
+
+typedef struct tile_shape {
+    uint32_t bm, bn, rm, rn;
+} tile_shape;
+
+static const tile_shape tile_large = { 128, 128, 8, 8 }, tile_wide = { 64, 128, 4, 8 };
+
+/* 64 x 64, smaller where the result is smaller or would give too few workgroups. */
+static tile_shape tile_of(const apus_caps *caps, const apus_matmul_problem *p)
+{
+    tile_shape s = { 64, 64, 4, 4 };
+
+    while (s.bm > 16 && p->m <= s.bm / 2)
+        s.bm /= 2;
+    while (s.bn > 16 && p->n <= s.bn / 2)
+        s.bn /= 2;
+    while (s.bm * s.bn > 32 * 32
+           && (blocks_of(p, s.bm, s.bn) < FEW_BLOCKS || s.bm * s.bn / 16 > caps->max_invocations)) {
+        if (s.bn >= s.bm)
+            s.bn /= 2;
+        else
+            s.bm /= 2;
+    }
+    return s;
+}
+
+static bool tile_fits(const apus_caps *caps, const void *problem)
+{
+    const apus_matmul_problem *p = problem;
+
+    return caps->max_shared >= 16384 && p->k / TILE_K < MOST_TURNS;
+}
+
+static bool tile_large_fits(const apus_caps *caps, const void *problem)
+{
+    return tile_fits(caps, problem) && caps->max_shared >= 32768 && caps->max_invocations >= 256;
+}
+
+static bool tile_worth(const apus_caps *caps, const apus_matmul_problem *p, tile_shape s)
+{
+    return gpu_class(caps, p) && wide_gpu(caps) && p->m > s.bm / 2
+           && blocks_of(p, s.bm, s.bn) >= MANY_BLOCKS;
+}
+
+static bool tile_large_chosen(const apus_caps *caps, const void *problem)
+{
+    return tile_worth(caps, problem, tile_large);
+}
+
+static bool tile_wide_chosen(const apus_caps *caps, const void *problem)
+{
+    return tile_worth(caps, problem, tile_wide);
+}
+
+static apus_status emit_tile(apus_lower *l, const apus_matmul_problem *p, tile_shape s, apus_dispatch *d)
+{
+    d->kernel = "matmul_tile";
+    set_spec(d, (uint32_t[]) { s.bm / s.rm * (s.bn / s.rn), p->kind, p->b, s.bm, s.bn, TILE_K, s.rm, s.rn },
+             8);
+    block_grid(p, s.bm, s.bn, d);
+    return apus_emit(l, d);
+}
+
+/* ---- coop ---- */
+
+typedef struct coop_shape {
+    apus_dtype in;
+    bool large; /* blocks of 128 x 128, else 64 x 64 */
+    uint32_t subgroup, bm, bn, bk, sub_m, sub_n;
+    apus_coop_shape f;
+} coop_shape;
+
+/* False where the device lists no shape that divides the block, or lacks memory for it. */
+static bool coop_of(const apus_caps *caps, const apus_matmul_problem *p, coop_shape *s)
+{
+    const apus_coop_shape *f = apus_caps_coop(caps, s->in);
+
+    if (!f || !caps->coop_built)
+        return false;
+    s->f = *f;
+    s->subgroup = caps->subgroup;
+    s->bm = s->bn = s->large ? 128 : 64;
+    s->bk = 32;
+    s->sub_m = s->large ? 4 : 2;
+    s->sub_n = 2;
+    if (!wide_gpu(caps)) {
+        /* A row of a fragment lies across the lanes: 8 columns need subgroups of 8, 16 of 16. */
+        if (caps->subgroup_pinned && f->n >= caps->subgroup_min && f->n <= caps->subgroup_max)
+            s->subgroup = f->n;
+        s->bk = s->subgroup <= 8 ? 16 : 32; /* registers for what is staged next */
+        s->sub_m = s->sub_n = 4;
+    }
+    const uint32_t subgroups = s->sub_m * s->sub_n;
+    const uint32_t shared = 2 * (s->bm + s->bn) * (s->bk + 8) + 4 * subgroups * f->m * f->n;
+    return subgroups * s->subgroup <= caps->max_invocations && shared <= caps->max_shared
+           && s->bm % (s->sub_m * f->m) == 0 && s->bn % (s->sub_n * f->n) == 0 && s->bk % f->k == 0
+           && p->k / s->bk < MOST_TURNS;
+}
+
+static bool coop_fits(const apus_caps *caps, const void *problem)
+{
+    return coop_of(caps, problem, &(coop_shape) { .in = APUS_F16 });
+}
+
+static bool coop_large_fits(const apus_caps *caps, const void *problem)
+{
+    return coop_of(caps, problem, &(coop_shape) { .in = APUS_F16, .large = true });
+}
+
+static bool coop_bf16_fits(const apus_caps *caps, const void *problem)
+{
+    return coop_of(caps, problem, &(coop_shape) { .in = APUS_BF16 });
+}
+
+static bool coop_bf16_large_fits(const apus_caps *caps, const void *problem)
+{
+    return coop_of(caps, problem, &(coop_shape) { .in = APUS_BF16, .large = true });
+}
+
+static bool coop_worth(const apus_caps *caps, const apus_matmul_problem *p)
+{
+    return gpu_class(caps, p) && p->m >= COOP_LEAST && p->n >= COOP_LEAST && p->k >= COOP_LEAST;
+}
+
+/* Blocks of 128 x 128 have the registers they need in wide subgroups only. */
+static bool coop_large_worth(const apus_caps *caps, const apus_matmul_problem *p)
+{
+    return wide_gpu(caps) && p->m > 64 && blocks_of(p, 128, 128) >= MANY_BLOCKS;
+}
+
+/* Gradients are small numbers: below 2^-24 f16 has nothing, so they go through bf16 or stay f32. */
+static bool coop_chosen(const apus_caps *caps, const void *problem)
+{
+    const apus_matmul_problem *p = problem;
+
+    return coop_worth(caps, p) && p->kind == APUS_NT;
+}
+
+static bool coop_large_chosen(const apus_caps *caps, const void *problem)
+{
+    return coop_chosen(caps, problem) && coop_large_worth(caps, problem);
+}
+
+/* bf16 keeps three bits less than f16: taken where f16 may not be, or where b has no more. */
+static bool coop_bf16_chosen(const apus_caps *caps, const void *problem)
+{
+    const apus_matmul_problem *p = problem;
+
+    return coop_worth(caps, p) && (p->kind != APUS_NT || p->b == APUS_BF16);
+}
+
+static bool coop_bf16_large_chosen(const apus_caps *caps, const void *problem)
+{
+    return coop_bf16_chosen(caps, problem) && coop_large_worth(caps, problem);
+}
+
+static apus_status emit_coop(apus_lower *l, const apus_matmul_problem *p, coop_shape s, apus_dispatch *d)
+{
+    if (!coop_of(l->caps, p, &s))
+        return apus_fail(APUS_ERR_SUPPORT, "matmul: no cooperative-matrix shape for %s", l->caps->name);
+    const uint32_t local = s.sub_m * s.sub_n * s.subgroup;
+    d->kernel = s.in == APUS_BF16 ? "matmul_coop_bf16" : "matmul_coop";
+    d->subgroup = s.subgroup;
+    set_spec(d,
+             (uint32_t[]) { local, p->kind, p->b, s.bm, s.bn, s.bk, s.sub_m, s.sub_n, s.f.m, s.f.n, s.f.k,
+                            local },
+             12);
+    block_grid(p, s.bm, s.bn, d);
+    return apus_emit(l, d);
+}
+
+/* ---- cpu ---- */
+
+static bool cpu_fits(const apus_caps *caps, const void *problem)
+{
+    const apus_matmul_problem *p = problem;
+
+    (void)caps;
+    if (p->kind == APUS_NT)
+        return p->k % 8 == 0;
+    return p->kind == APUS_NN ? p->k % 4 == 0 && p->n % 4 == 0 : p->m % 4 == 0;
+}
+
+/* Rows of a register tile: as many as pay, no more than there are. */
+static uint32_t cpu_rows(const apus_matmul_problem *p)
+{
+    const uint32_t most = p->kind == APUS_NT ? (p->b == APUS_F32 ? 32 : 64) : 32;
+    uint32_t tm = p->kind == APUS_TN ? 4 : 1;
+
+    while (tm < most && tm < p->m)
+        tm *= 2;
+    return tm;
+}
+
+static apus_status emit_cpu(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
+{
+    static const char *const kernels[] = { "matmul_nt_cpu", "matmul_nn_cpu", "matmul_tn_cpu" };
+    const uint32_t lanes = l->caps->subgroup, tm = cpu_rows(p);
+    uint32_t unroll = 1;
+
+    if (p->kind == APUS_NT) /* few rows: unroll, or the loop itself is what takes the time */
+        while (unroll < 4 && unroll * tm < 8 && p->k / 8 % (2 * unroll) == 0)
+            unroll *= 2;
+    d->kernel = kernels[p->kind];
+    set_spec(d, (uint32_t[]) { lanes, tm, p->b, unroll, p->m % tm != 0 }, 5);
+    d->groups[0] = (uint32_t)apus_ceil_div(p->kind == APUS_NN ? p->n / 4 : p->n, lanes);
+    d->groups[1] = (uint32_t)apus_ceil_div(p->m, tm);
+    d->live_axis = 1;
+    d->live_tile = tm;
+    return apus_emit(l, d);
+}
+
+/* ---- plain ---- */
+
+static apus_status emit_plain(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
+{
+    d->kernel = "matmul";
+    set_spec(d, (uint32_t[]) { 64, p->kind, p->b }, 3);
+    d->live = (apus_rows) { 0 };
+    apus_grid_1d((uint64_t)p->m * p->n, 64, d->groups);
+    return apus_emit(l, d);
+}
+
+/* ---- choice ---- */
+
+enum {
+    VEC,
+    COOP_BF16_LARGE,
+    COOP_BF16,
+    COOP_LARGE,
+    COOP,
+    CPU,
+    TILE_LARGE,
+    TILE_WIDE,
+    TILE,
+    PLAIN
+};
+
+static const apus_variant variants[] = {
+    [VEC] = { "vec", "matmul_vec", .fits = vec_fits, .chosen = gpu_class },
+    [COOP_BF16_LARGE] = { "coop_bf16_large", "matmul_coop_bf16", .narrow = true,
+                          .fits = coop_bf16_large_fits, .chosen = coop_bf16_large_chosen },
+    [COOP_BF16] = { "coop_bf16", "matmul_coop_bf16", .narrow = true, .fits = coop_bf16_fits,
+                    .chosen = coop_bf16_chosen },
+    [COOP_LARGE] = { "coop_large", "matmul_coop", .narrow = true, .fits = coop_large_fits,
+                     .chosen = coop_large_chosen },
+    [COOP] = { "coop", "matmul_coop", .narrow = true, .fits = coop_fits, .chosen = coop_chosen },
+    [CPU] = { "cpu", "matmul_nt_cpu", .fits = cpu_fits, .chosen = cpu_class },
+    [TILE_LARGE] = { "tile_large", "matmul_tile", .fits = tile_large_fits, .chosen = tile_large_chosen },
+    [TILE_WIDE] = { "tile_wide", "matmul_tile", .fits = tile_large_fits, .chosen = tile_wide_chosen },
+    [TILE] = { "tile", "matmul_tile", .fits = tile_fits, .chosen = gpu_class },
+    [PLAIN] = { "plain", "matmul" },
+};
+
+apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const char *what, apus_dispatch *d)
+{
+    const apus_variant *v = NULL;
+
+    APUS_FORWARD(apus_choose(l, "matmul", variants, APUS_COUNT(variants), p, what, &v));
+    switch (v - variants) {
+    case VEC:
+        return emit_vec(l, p, d);
+    case COOP_BF16_LARGE:
+        return emit_coop(l, p, (coop_shape) { .in = APUS_BF16, .large = true }, d);
+    case COOP_BF16:
+        return emit_coop(l, p, (coop_shape) { .in = APUS_BF16 }, d);
+    case COOP_LARGE:
+        return emit_coop(l, p, (coop_shape) { .in = APUS_F16, .large = true }, d);
+    case COOP:
+        return emit_coop(l, p, (coop_shape) { .in = APUS_F16 }, d);
+    case CPU:
+        return emit_cpu(l, p, d);
+    case TILE_LARGE:
+        return emit_tile(l, p, tile_large, d);
+    case TILE_WIDE:
+        return emit_tile(l, p, tile_wide, d);
+    case TILE:
+        return emit_tile(l, p, tile_of(l->caps, p), d);
+    default:
+        return emit_plain(l, p, d);
+    }
+}

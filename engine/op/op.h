@@ -1,0 +1,38 @@
+/* op.h - operators: one table entry each, made by ops.def.
+ *
+ * An operator is four files (CMake checks that they exist): engine/op/x.c (builder, record, gradient),
+ * shaders/x.comp, shaders/include/x.h (arguments, one struct for C and GLSL), tests/op/x.c. */
+#ifndef APUSI_OP_H
+#define APUSI_OP_H
+
+#include "lower.h"
+
+struct apus_op_def {
+    const char *name;
+    /* Append the dispatches of `n` for the device that `l->caps` describes. */
+    apus_status (*record)(apus_lower *l, const apus_node *n);
+    /* Append the nodes of the gradient: n->out[i]->grad is d loss / d out[i] (NULL where nothing
+     * depends on it); calls apus_add_grad for each input that wants one.  NULL: no gradient. */
+    void (*backward)(apus_graph *g, apus_node *n);
+    /* Outputs are cheap: the gradient recomputes them instead of keeping them. */
+    bool rematerialize;
+};
+
+#define OP(x) extern const apus_op_def apus_op_##x;
+#include "ops.def"
+#undef OP
+
+/* All operators, in the order of ops.def, ending in NULL. */
+extern const apus_op_def *const apus_ops[];
+
+/* Add a contribution to d loss / d t.  Contributions of one tensor are summed in the order of calls. */
+void apus_add_grad(apus_graph *g, apus_tensor *t, apus_tensor *d);
+/* For rules that fuse the sum: the gradient so far (or NULL), to be passed as `acc` to a builder whose
+ * result then replaces it by apus_set_grad. */
+static inline void apus_set_grad(apus_tensor *t, apus_tensor *d)
+{
+    if (d)
+        t->grad = d;
+}
+
+#endif

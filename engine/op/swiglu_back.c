@@ -1,0 +1,40 @@
+/* swiglu_back.c - the gradient of swiglu: both inputs in one pass. */
+#include "swiglu_back.h"
+
+#include "args/swiglu_back.h"
+#include "op.h"
+
+void apus_swiglu_back(apus_graph *g, apus_tensor *gate, apus_tensor *up, apus_tensor *dy)
+{
+    apus_node *n;
+
+    if (!gate || !up || !dy)
+        return;
+    n = apus_graph_node(g, &apus_op_swiglu_back, NULL, 0, (apus_tensor *[]) { gate, up, dy }, 3);
+    apus_tensor *d_gate = apus_node_output(g, n, APUS_F32, gate->n_dims, gate->dims, gate->rows);
+    apus_tensor *d_up = apus_node_output(g, n, APUS_F32, up->n_dims, up->dims, up->rows);
+    apus_add_grad(g, gate, d_gate);
+    apus_add_grad(g, up, d_up);
+}
+
+static apus_status record(apus_lower *l, const apus_node *n)
+{
+    const apus_tensor *dy = n->in[2];
+    const apus_rows_arg rows = apus_rows_of(n->out[0]);
+    const uint64_t count = apus_tensor_count(dy);
+    const struct apus_swiglu_back_push push = {
+        .gate = apus_address(l, n->in[0]), .up = apus_address(l, n->in[1]), .dy = apus_address(l, dy),
+        .d_gate = apus_address(l, n->out[0]), .d_up = apus_address(l, n->out[1]), .step = l->step,
+        .rows_var = rows.var, .rows_skip = rows.skip, .rows_max = rows.max, .rows_mul = rows.mul,
+        .cols = (uint32_t)(count / ((uint64_t)rows.max * rows.mul)),
+    };
+    apus_dispatch d = {
+        .kernel = "swiglu_back", .spec = { 64 }, .n_spec = 1, .push = &push, .push_bytes = sizeof(push),
+        .flops = 10.0 * (double)count, .moved = 20.0 * (double)count,
+    };
+
+    apus_grid_1d(count, 64, d.groups);
+    return apus_emit(l, &d);
+}
+
+const apus_op_def apus_op_swiglu_back = { "swiglu_back", record, NULL, false };

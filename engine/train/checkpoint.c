@@ -1,0 +1,257 @@
+/* checkpoint.c - checkpoints that survive a kill at any moment, and resuming from one.
+ *
+ * checkpoint-N/ is written as checkpoint-N.tmp, synced and renamed; a folder of that name is whole.
+ *   adapter_config.json, adapter_model.safetensors   PEFT (or a model folder, for full fine-tuning)
+ *   additional_config.json, args.json                as ms-swift has them
+ *   optimizer.safetensors   exp_avg, exp_avg_sq (n) f32: the trained slab's order
+ *   trainer_state.json      transformers' state and log history
+ *   apus_state.json         format version, step, seeds, sums since the last log, choices and hash */
+#include <stdio.h>
+
+#include "file.h"
+#include "json.h"
+#include "safetensors.h"
+#include "trainer_internal.h"
+
+#define FORMAT_VERSION 1
+
+static apus_status read_moment(const apusi_trainer *t, int which, float **out)
+{
+    const apus_buffer *b = apus_train_moment(t->step, which);
+
+    *out = apus_alloc(b->bytes);
+    return *out ? apus_buffer_read(t->model->gpu, b, 0, *out, b->bytes) : APUS_ERR_MEMORY;
+}
+
+static apus_status write_optimizer(const apusi_trainer *t, const char *folder)
+{
+    apus_status st;
+    float *m = NULL, *v = NULL;
+    char *path = apus_path_join(folder, "optimizer.safetensors");
+    const uint64_t n = apus_train_count(t->step);
+
+    if (!path)
+        return APUS_ERR_MEMORY;
+    APUS_TRY(read_moment(t, 0, &m));
+    APUS_TRY(read_moment(t, 1, &v));
+    const apus_safetensors_entry e[] = {
+        { .name = "exp_avg", .dtype = APUS_F32, .n_dims = 1, .dims = { n }, .data = m },
+        { .name = "exp_avg_sq", .dtype = APUS_F32, .n_dims = 1, .dims = { n }, .data = v },
+    };
+    APUS_TRY(apus_safetensors_write(path, e, 2, NULL, 0));
+fail:
+    apus_free(m);
+    apus_free(v);
+    apus_free(path);
+    return st;
+}
+
+static apus_status write_json(const char *folder, const char *name, const cJSON *json)
+{
+    apus_status st = APUS_ERR_MEMORY;
+    char *path = apus_path_join(folder, name), *text = json ? apus_json_text(json, 2) : NULL;
+
+    if (path && text)
+        st = apus_file_write(path, text, strlen(text));
+    apus_free(path);
+    apus_free(text);
+    return st;
+}
+
+static apus_status write_own_state(apusi_trainer *t, uint64_t step, const char *folder)
+{
+    const char *choices;
+    const uint64_t hash = apus_train_choices(t->step, &choices);
+    cJSON *s = cJSON_CreateObject();
+    char text[32];
+
+    snprintf(text, sizeof(text), "%016llx", (unsigned long long)hash);
+    cJSON_AddNumberToObject(s, "format_version", FORMAT_VERSION);
+    cJSON_AddNumberToObject(s, "step", (double)step);
+    cJSON_AddNumberToObject(s, "seed", (double)t->p->seed);
+    cJSON_AddNumberToObject(s, "data_seed", (double)t->p->data.seed);
+    cJSON_AddNumberToObject(s, "n_optimizer", (double)apus_train_count(t->step));
+    cJSON_AddNumberToObject(s, "tokens", (double)t->tokens);
+    apus_json_add_float(s, "loss_sum", t->loss_sum);
+    apus_json_add_float(s, "window_loss", t->window.loss);
+    apus_json_add_float(s, "window_correct", t->window.correct);
+    apus_json_add_float(s, "window_tokens", t->window.tokens);
+    cJSON_AddNumberToObject(s, "window_steps", (double)t->window.steps);
+    cJSON_AddStringToObject(s, "choices_hash", text);
+    cJSON_AddStringToObject(s, "choices", choices);
+    const apus_status st = write_json(folder, "apus_state.json", s);
+    cJSON_Delete(s);
+    return st;
+}
+
+static apus_status write_small_files(apusi_trainer *t, uint64_t step, const char *folder)
+{
+    apus_status st;
+    char *path = apus_path_join(folder, "args.json"), *state = apus_path_join(folder, "trainer_state.json");
+    cJSON *extra = cJSON_CreateObject();
+
+    if (!path || !state || !extra)
+        APUS_TRY(APUS_ERR_MEMORY);
+    if (t->p->args_json)
+        APUS_TRY(apus_file_write(path, t->p->args_json, strlen(t->p->args_json)));
+    cJSON_AddNullToObject(extra, "lora_dtype");
+    cJSON_AddNullToObject(extra, "lorap_lr_ratio");
+    apus_json_add_float(extra, "lorap_emb_lr", 1e-6);
+    if (t->adapters)
+        APUS_TRY(write_json(folder, "additional_config.json", extra));
+    APUS_TRY(apus_run_log_write_state(t->log, state, &t->state));
+    APUS_TRY(write_own_state(t, step, folder));
+fail:
+    cJSON_Delete(extra);
+    apus_free(path);
+    apus_free(state);
+    return st;
+}
+
+/* What a checkpoint takes, roughly: weights or adapter, and two moments. */
+static apus_status check_space(const apusi_trainer *t)
+{
+    const uint64_t need = 12 * apus_train_count(t->step) + (1 << 20);
+    uint64_t there = 0;
+
+    if (apus_disk_free(t->folder, &there) == APUS_OK && there < need)
+        return apus_fail(APUS_ERR_IO, "%s: a checkpoint needs %.1f MiB and the disk has %.1f MiB left; delete "
+                         "something or use --save_total_limit", t->folder, (double)need / 1048576,
+                         (double)there / 1048576);
+    return APUS_OK;
+}
+
+apus_status apusi_checkpoint_write(apusi_trainer *t, uint64_t step, double epoch, bool ended)
+{
+    apus_status st;
+    char *path = apus_format("%s/checkpoint-%llu", t->folder, (unsigned long long)step);
+    char *tmp = path ? apus_format("%s.tmp", path) : NULL;
+
+    if (!path || !tmp)
+        APUS_TRY(APUS_ERR_MEMORY);
+    APUS_TRY(check_space(t));
+    t->state.step = step;
+    t->state.epoch = epoch;
+    t->state.ended = ended;
+    if (t->state.has_best && t->state.best_step == step) { /* this one is the best so far */
+        apus_free(t->best_checkpoint);
+        t->best_checkpoint = apus_strdup(path);
+        t->state.best_checkpoint = t->best_checkpoint;
+    }
+    APUS_TRY(apus_path_remove(tmp));
+    APUS_TRY(apus_dir_create(tmp));
+    if (t->adapters)
+        APUS_TRY(apus_adapters_save(t->adapters, 0, tmp, t->p->model));
+    else
+        APUS_TRY(apusi_export_folder(t->model, NULL, APUS_F32, tmp));
+    APUS_TRY(write_optimizer(t, tmp));
+    APUS_TRY(write_small_files(t, step, tmp));
+    APUS_TRY(apus_dir_sync(tmp));
+    APUS_TRY(apus_path_remove(path));
+    APUS_TRY(apus_path_rename(tmp, path));
+    APUS_TRY(apus_dir_sync(t->folder));
+    apus_free(t->last_checkpoint);
+    t->last_checkpoint = path;
+    path = NULL;
+    snprintf(t->result->checkpoint, sizeof(t->result->checkpoint), "%s", t->last_checkpoint);
+    char *link = apus_path_join(t->folder, "last-checkpoint");
+    if (link && apus_symlink_replace(apus_path_base(t->last_checkpoint), link) != APUS_OK)
+        apus_log(APUS_LOG_WARN, "%s", apus_error_text());
+    apus_free(link);
+    apusi_folder_trim(t);
+    if (t->cb->checkpoint)
+        t->cb->checkpoint(t->cb->user, t->last_checkpoint);
+fail:
+    apus_free(path);
+    apus_free(tmp);
+    return st;
+}
+
+/* ---- resume ---- */
+
+static apus_status load_moment(const apusi_trainer *t, const apus_safetensors *file, const char *name, int which)
+{
+    const apus_buffer *b = apus_train_moment(t->step, which);
+    const apus_file_tensor *x;
+
+    APUS_FORWARD(apus_safetensors_need(file, name, &x));
+    if (x->dtype != APUS_F32 || x->bytes != b->bytes)
+        return apus_fail(APUS_ERR_SHAPE, "the checkpoint's optimizer has %llu values, this run trains %llu: rank, "
+                         "targets or model differ", (unsigned long long)(x->bytes / 4), (unsigned long long)(b->bytes / 4));
+    return apus_buffer_write(t->model->gpu, b, 0, x->data, x->bytes);
+}
+
+static apus_status load_optimizer(const apusi_trainer *t, const char *folder)
+{
+    apus_status st;
+    apus_safetensors *file = NULL;
+    char *path = apus_path_join(folder, "optimizer.safetensors"), *pickle = apus_path_join(folder, "optimizer.pt");
+
+    if (!path || !pickle)
+        APUS_TRY(APUS_ERR_MEMORY);
+    if (!apus_path_exists(path) && apus_path_exists(pickle))
+        APUS_TRY(apus_fail(APUS_ERR_SUPPORT, "%s is a pickle, which can run code when read: it is refused; pass the "
+                           "folder with --adapters to train its weights further", pickle));
+    APUS_TRY(apus_safetensors_open(&file, path));
+    APUS_TRY(load_moment(t, file, "exp_avg", 0));
+    APUS_TRY(load_moment(t, file, "exp_avg_sq", 1));
+fail:
+    apus_safetensors_close(&file);
+    apus_free(path);
+    apus_free(pickle);
+    return st;
+}
+
+static apus_status load_own_state(apusi_trainer *t, const char *folder)
+{
+    apus_status st;
+    cJSON *s = NULL;
+    char *path = apus_path_join(folder, "apus_state.json"), hash[32];
+    uint64_t version = 0;
+
+    if (!path)
+        return APUS_ERR_MEMORY;
+    APUS_TRY(apus_json_read(&s, path));
+    APUS_TRY(apus_json_u64(s, "format_version", 1, UINT32_MAX, &version));
+    if (version != FORMAT_VERSION)
+        APUS_TRY(apus_fail(APUS_ERR_SUPPORT, "%s has format version %llu, this program reads %d", path,
+                           (unsigned long long)version, FORMAT_VERSION));
+    snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)apus_train_choices(t->step, NULL));
+    if (strcmp(hash, apus_json_string(s, "choices_hash", "")))
+        APUS_TRY(apus_fail(APUS_ERR_ARG, "the checkpoint was made with other algorithms (choices %s) than this run "
+                           "would use (%s), so that the result would differ: use the same device, build and "
+                           "APUS_KERNEL", apus_json_string(s, "choices_hash", "?"), hash));
+    APUS_TRY(apus_json_u64(s, "step", 0, UINT64_MAX >> 12, &t->start_step));
+    t->tokens = (uint64_t)apus_json_number(s, "tokens", 0);
+    t->loss_sum = apus_json_number(s, "loss_sum", 0);
+    t->window = (apusi_window) {
+        apus_json_number(s, "window_loss", 0), apus_json_number(s, "window_correct", 0),
+        apus_json_number(s, "window_tokens", 0), (uint64_t)apus_json_number(s, "window_steps", 0),
+    };
+fail:
+    cJSON_Delete(s);
+    apus_free(path);
+    return st;
+}
+
+apus_status apusi_checkpoint_resume(apusi_trainer *t, const char *folder)
+{
+    apus_status st;
+    apus_trainer_state state = { 0 };
+    char *path = apus_path_join(folder, "trainer_state.json");
+
+    if (!path)
+        return APUS_ERR_MEMORY;
+    APUS_TRY(load_optimizer(t, folder));
+    APUS_TRY(load_own_state(t, folder));
+    APUS_TRY(apus_run_log_read_state(t->log, path, &state));
+    t->state.has_best = state.has_best;
+    t->state.best_metric = state.best_metric;
+    t->state.best_step = state.best_step;
+    t->best_checkpoint = state.best_checkpoint ? apus_strdup(state.best_checkpoint) : NULL;
+    t->state.best_checkpoint = t->best_checkpoint;
+    apus_sampler_seek(t->sampler, t->start_step);
+fail:
+    apus_free(path);
+    return st;
+}

@@ -1,0 +1,282 @@
+/* step.c - training steps: shared buffers, buckets, runs.  See step.h. */
+#include "step.h"
+
+#include <math.h>
+
+#include "os.h"
+#include "rng.h"
+#include "step_internal.h"
+
+static apus_status clear(apus_gpu *gpu, const apus_buffer *b)
+{
+    apus_status st = APUS_OK;
+    const uint64_t piece = 4 << 20;
+    void *zeros = apus_alloc(piece);
+
+    if (!zeros)
+        return APUS_ERR_MEMORY;
+    for (uint64_t at = 0; at < b->bytes && st == APUS_OK; at += piece)
+        st = apus_buffer_write(gpu, b, at, zeros, b->bytes - at < piece ? b->bytes - at : piece);
+    apus_free(zeros);
+    return st;
+}
+
+static apus_status make_buffers(apus_train_step *s)
+{
+    apus_gpu *gpu = s->model->gpu;
+
+    APUS_FORWARD(apus_buffer_create(gpu, &s->grad, 4 * s->n, APUS_MEMORY_DEVICE, "gradients"));
+    APUS_FORWARD(apus_buffer_create(gpu, &s->m, 4 * s->n, APUS_MEMORY_DEVICE, "first moment"));
+    APUS_FORWARD(apus_buffer_create(gpu, &s->v, 4 * s->n, APUS_MEMORY_DEVICE, "second moment"));
+    APUS_FORWARD(apus_buffer_create(gpu, &s->state, 4 * APUS_STATE_WORDS, APUS_MEMORY_HOST, "train state"));
+    APUS_FORWARD(clear(gpu, &s->grad));
+    APUS_FORWARD(clear(gpu, &s->m));
+    APUS_FORWARD(clear(gpu, &s->v));
+    memset(s->state.host, 0, 4 * APUS_STATE_WORDS);
+    return APUS_OK;
+}
+
+apus_status apus_train_step_create(apus_train_step **out, apus_model *model, const apus_train_step_params *params)
+{
+    apus_status st;
+    apus_train_step *s = apus_alloc(sizeof(*s));
+
+    *out = NULL;
+    if (!s)
+        return APUS_ERR_MEMORY;
+    s->model = model;
+    s->params = *params;
+    if (params->max_sequences < 1 || params->max_sequences > 64)
+        APUS_TRY(apus_fail(APUS_ERR_ARG, "a micro batch of %u sequences; it must be in [1, 64]", params->max_sequences));
+    if (params->adapters) {
+        s->slab = &params->adapters->slots[0].slab;
+        s->n = s->n_decay = params->adapters->slots[0].n;
+    } else {
+        APUS_BUG_IF(!model->train_all);
+        s->slab = &model->slabs[0];
+        s->n = model->n_slab;
+        s->n_decay = params->decay_all ? model->n_slab : model->n_matrix;
+    }
+    APUS_TRY(make_buffers(s));
+    if (params->adapters) {
+        params->adapters->grad = s->grad.address;
+        s->hook = apus_adapters_hook(params->adapters);
+    } else {
+        for (uint32_t i = 0; i < model->n_weights; i++)
+            model->weights[i].grad = s->grad.address + (model->weights[i].address - s->slab->address);
+    }
+    APUS_TRY(apusi_update_build(s));
+    *out = s;
+    return APUS_OK;
+
+fail:
+    apus_train_step_destroy(&s);
+    return st;
+}
+
+static void micro_free(apusi_micro *b)
+{
+    if (!b)
+        return;
+    apus_plan_destroy(&b->plan);
+    apus_graph_release(&b->graph);
+    apus_free(b);
+}
+
+void apus_train_step_destroy(apus_train_step **step)
+{
+    apus_train_step *s = *step;
+
+    if (!s)
+        return;
+    for (uint32_t i = 0; i < s->n_micros; i++)
+        micro_free(s->micros[i]);
+    apus_plan_destroy(&s->update);
+    apus_graph_release(&s->update_graph);
+    apus_buffer_destroy(s->model->gpu, &s->grad);
+    apus_buffer_destroy(s->model->gpu, &s->m);
+    apus_buffer_destroy(s->model->gpu, &s->v);
+    apus_buffer_destroy(s->model->gpu, &s->state);
+    apus_str_release(&s->choices);
+    apus_free(s->sort);
+    apus_free(s);
+    *step = NULL;
+}
+
+/* At most two buckets a doubling: 2^k and 3 * 2^(k-1), from 32 on. */
+static uint32_t bucket_of(uint32_t tokens)
+{
+    uint32_t b = 32;
+
+    while (b < tokens) {
+        if (b + b / 2 >= tokens)
+            return b + b / 2;
+        b *= 2;
+    }
+    return b;
+}
+
+static apus_status find_micro(apus_train_step *s, uint32_t tokens, uint32_t sequences, bool evaluation, apusi_micro **out)
+{
+    const uint32_t t = bucket_of(tokens);
+    apus_status st;
+    apusi_micro *b;
+
+    for (uint32_t i = 0; i < s->n_micros; i++) {
+        b = s->micros[i];
+        if (b->tokens == t && b->sequences >= sequences && b->evaluation == evaluation) {
+            *out = b;
+            return APUS_OK;
+        }
+    }
+    if (s->n_micros == APUSI_MAX_BUCKETS)
+        return apus_fail(APUS_ERR_SUPPORT, "more than %d shapes of micro batches", APUSI_MAX_BUCKETS);
+    b = apus_alloc(sizeof(*b));
+    if (!b)
+        return APUS_ERR_MEMORY;
+    b->tokens = t;
+    b->sequences = sequences > s->params.max_sequences ? sequences : s->params.max_sequences;
+    b->evaluation = evaluation;
+    st = apusi_micro_build(s, b);
+    if (st != APUS_OK) {
+        micro_free(b);
+        return st;
+    }
+    s->micros[s->n_micros++] = b;
+    const apus_plan_info *info = apus_plan_about(b->plan);
+    if (info->scratch_bytes > s->scratch)
+        s->scratch = info->scratch_bytes;
+    if (!evaluation && s->choices.len == 0)
+        apus_str_add(&s->choices, info->choices);
+    *out = b;
+    return APUS_OK;
+}
+
+apus_status apus_train_step_prepare(apus_train_step *s, uint32_t tokens, uint32_t sequences, bool evaluation)
+{
+    apusi_micro *b;
+
+    return find_micro(s, tokens, sequences, evaluation, &b);
+}
+
+static void set_f32(uint32_t *vars, apus_step_var var, double value)
+{
+    const float f = (float)value;
+
+    memcpy(&vars[var], &f, 4);
+}
+
+static apus_status run_micro(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n, bool evaluation,
+                             double scale, uint64_t number, uint32_t seed, const apus_cancel *cancel)
+{
+    uint32_t tokens = 0, labels = 0;
+    apusi_micro *b;
+    apus_step step;
+
+    for (uint32_t i = 0; i < n; i++)
+        tokens += seqs[i].n;
+    if (n < 1 || n > 64 || tokens == 0)
+        return apus_fail(APUS_ERR_ARG, "a micro batch of %u sequences and %u tokens", n, tokens);
+    APUS_FORWARD(find_micro(s, tokens, n, evaluation, &b));
+    const uint64_t start = apus_now_ns();
+    APUS_FORWARD(apusi_micro_fill(s, b, seqs, n, &step, &labels));
+    step.vars[APUS_VAR_STEP] = (uint32_t)number;
+    step.vars[APUS_VAR_SEED] = seed;
+    set_f32(step.vars, APUS_VAR_LOSS_SCALE, scale);
+    s->host_ns += apus_now_ns() - start;
+    APUS_FORWARD(apus_plan_run(b->plan, cancel));
+    s->host_ns += apus_plan_host_ns(b->plan);
+    return APUS_OK;
+}
+
+apus_status apus_train_micro(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n, double scale,
+                             uint64_t number, uint32_t seed, const apus_cancel *cancel)
+{
+    return run_micro(s, seqs, n, false, scale, number, seed, cancel);
+}
+
+apus_status apus_train_eval(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n, const apus_cancel *cancel)
+{
+    return run_micro(s, seqs, n, true, 0, 0, 0, cancel);
+}
+
+apus_status apus_train_update(apus_train_step *s, double lr, double max_norm, uint64_t number)
+{
+    apus_step step = apus_plan_step(s->update);
+
+    step.vars[APUS_VAR_STEP] = (uint32_t)number;
+    set_f32(step.vars, APUS_VAR_LR, lr);
+    set_f32(step.vars, APUS_VAR_BIAS1, 1 - pow((double)s->params.beta1, (double)number));
+    set_f32(step.vars, APUS_VAR_BIAS2, sqrt(1 - pow((double)s->params.beta2, (double)number)));
+    set_f32(step.vars, APUS_VAR_MAX_NORM, max_norm);
+    APUS_FORWARD(apus_plan_run(s->update, NULL));
+    s->host_ns += apus_plan_host_ns(s->update);
+    return APUS_OK;
+}
+
+apus_status apus_train_read(apus_train_step *s, apus_train_numbers *out)
+{
+    float *w = s->state.host;
+
+    *out = (apus_train_numbers) {
+        .loss = (double)w[APUS_STATE_LOSS], .correct = (double)w[APUS_STATE_CORRECT],
+        .tokens = (double)w[APUS_STATE_TOKENS], .norm = (double)w[APUS_STATE_NORM],
+        .skipped = (double)w[APUS_STATE_SKIPPED],
+    };
+    w[APUS_STATE_LOSS] = w[APUS_STATE_CORRECT] = w[APUS_STATE_TOKENS] = 0;
+    return APUS_OK;
+}
+
+uint64_t apus_train_count(const apus_train_step *s)
+{
+    return s->n;
+}
+
+const apus_buffer *apus_train_moment(const apus_train_step *s, int which)
+{
+    return which ? &s->v : &s->m;
+}
+
+const apus_buffer *apus_train_slab(const apus_train_step *s)
+{
+    return s->slab;
+}
+
+const apus_buffer *apus_train_gradients(const apus_train_step *s)
+{
+    return &s->grad;
+}
+
+apus_train_memory apus_train_memory_of(const apus_train_step *s)
+{
+    return (apus_train_memory) { .scratch = s->scratch, .optimizer = 12 * s->n, .trained = 4 * s->n };
+}
+
+uint64_t apus_train_choices(apus_train_step *s, const char **text)
+{
+    const char *all = s->choices.data ? s->choices.data : "";
+
+    if (text)
+        *text = all;
+    return apus_hash(all, strlen(all), APUS_HASH_SEED);
+}
+
+uint64_t apus_train_host_ns(apus_train_step *s)
+{
+    const uint64_t ns = s->host_ns;
+
+    s->host_ns = 0;
+    return ns;
+}
+
+apus_status apus_train_plan(apus_train_step *s, uint32_t tokens, uint32_t sequences, apus_plan **out)
+{
+    apusi_micro *b;
+
+    *out = s->update;
+    if (tokens == 0)
+        return APUS_OK;
+    APUS_FORWARD(find_micro(s, tokens, sequences, false, &b));
+    *out = b->plan;
+    return APUS_OK;
+}

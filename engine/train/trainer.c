@@ -1,0 +1,349 @@
+/* trainer.c - a training run from end to end: data, model, plans, the loop.  See apus/train.h. */
+#include <math.h>
+#include <stdio.h>
+
+#include "file.h"
+#include "os.h"
+#include "trainer_internal.h"
+
+double apusi_elapsed(const apusi_trainer *t)
+{
+    return (double)(apus_now_ns() - t->begin_ns) * 1e-9;
+}
+
+static void release(apusi_trainer *t)
+{
+    apus_train_step_destroy(&t->step);
+    apus_adapters_destroy(&t->adapters);
+    apus_model_close(&t->model);
+    apus_sampler_destroy(&t->sampler);
+    apus_run_log_close(&t->log);
+    apus_tensorboard_close(&t->board);
+    apusi_rows_release(&t->train);
+    apusi_rows_release(&t->val);
+    apus_data_close(&t->data);
+    apus_tokenizer_close(&t->tokenizer);
+    apus_free(t->folder);
+    apus_free(t->best_checkpoint);
+    apus_free(t->last_checkpoint);
+    apus_free(t->parameter_info);
+}
+
+/* ---- before the device ---- */
+
+static apus_status choose_template(apusi_trainer *t, const apus_checkpoint *ck)
+{
+    const cJSON *config = apus_checkpoint_config(ck), *archs = apus_json_get(config, "architectures");
+    const cJSON *first = archs ? cJSON_GetArrayItem(archs, 0) : NULL;
+
+    return apus_template_choose(&t->choice, &(apus_template_hint) {
+                                                .template_name = t->p->template_name,
+                                                .model_type = t->p->model_type,
+                                                .model_name = apus_checkpoint_name(ck),
+                                                .architecture = first ? first->valuestring : NULL,
+                                                .chat_template = apus_tokenizer_chat_template(t->tokenizer) });
+}
+
+static apus_status open_texts(apusi_trainer *t)
+{
+    apus_status st;
+    apus_checkpoint *ck = NULL;
+
+    APUS_TRY(apus_checkpoint_open(&ck, t->p->model));
+    APUS_TRY(apus_tokenizer_open(&t->tokenizer, t->p->model));
+    APUS_TRY(choose_template(t, ck));
+    APUS_TRY(apus_data_open(&t->data, &t->p->data));
+    APUS_TRY(apusi_rows_encode(t, APUS_DATA_TRAIN, &t->train));
+    APUS_TRY(apusi_rows_encode(t, APUS_DATA_VAL, &t->val));
+    if (t->train.n == 0)
+        APUS_TRY(apus_fail(APUS_ERR_ARG, "there are no rows to train on"));
+fail:
+    apus_checkpoint_close(&ck);
+    return st;
+}
+
+static apus_status make_schedule(apusi_trainer *t)
+{
+    const apus_train_params *p = t->p;
+    apus_schedule_params s = { .lr = p->learning_rate, .warmup_ratio = p->warmup_ratio };
+
+    APUS_FORWARD(apus_sampler_create(&t->sampler, &(apus_sampler_params) {
+                                                      .rows = t->train.n, .batch = p->batch,
+                                                      .accumulation = p->accumulation, .epochs = p->epochs,
+                                                      .max_steps = p->max_steps, .seed = p->data.seed,
+                                                      .shuffle = p->dataloader_shuffle }));
+    t->plan = apus_sampler_plan_of(t->sampler);
+    s.max_steps = t->plan.max_steps;
+    APUS_FORWARD(apus_schedule_find(&s.kind, p->lr_scheduler));
+    return apus_schedule_init(&t->schedule, &s);
+}
+
+/* The interval that a strategy and its steps mean. */
+static uint64_t interval(int strategy, double steps, uint64_t all)
+{
+    if (strategy == 0)
+        return 0;
+    if (strategy == 2)
+        return UINT64_MAX;
+    const double n = steps < 1 ? ceil(steps * (double)all) : steps;
+    return n < 1 ? 1 : (uint64_t)n;
+}
+
+/* ---- model and plans ---- */
+
+static apus_status open_model(apusi_trainer *t)
+{
+    const apus_train_params *p = t->p;
+    const uint32_t longest = t->train.longest > t->val.longest ? t->train.longest : t->val.longest;
+    const char *from = p->resume ? p->resume : p->n_adapters ? p->adapters[0] : NULL;
+    const apus_lora_config fresh = { .rank = p->lora_rank, .alpha = p->lora_alpha, .dropout = p->lora_dropout,
+                                     .rslora = p->use_rslora, .targets = p->targets, .n_targets = p->n_targets,
+                                     .seed = (uint32_t)p->seed };
+
+    if (p->n_adapters > 1)
+        return apus_fail(APUS_ERR_SUPPORT, "training goes on from one adapter; %zu were given", p->n_adapters);
+    APUS_FORWARD(apus_model_open(&t->model, p->full && p->resume ? p->resume : p->model,
+                                 &(apus_model_params) { .device = p->device, .torch_dtype = p->torch_dtype,
+                                                        .max_positions = longest, .train_all = p->full }));
+    if (p->full)
+        return APUS_OK;
+    APUS_FORWARD(apus_adapters_create(&t->adapters, t->model, 1, 1024));
+    if (!from)
+        return apus_adapters_new(t->adapters, 0, &fresh);
+    APUS_FORWARD(apus_adapters_load(t->adapters, 0, from));
+    t->adapters->slots[0].dropout = p->lora_dropout;
+    return APUS_OK;
+}
+
+/* Tokens of the largest micro batch of an epoch-long look at the rows: the longest rows together. */
+static uint32_t largest_batch(const apusi_rows *rows, uint32_t batch)
+{
+    uint32_t sum = 0, top[64] = { 0 };
+
+    batch = batch > 64 ? 64 : batch;
+    for (size_t i = 0; i < rows->n; i++)
+        for (uint32_t k = 0, x = rows->lengths[i]; k < batch; k++)
+            if (x > top[k]) {
+                const uint32_t y = top[k];
+                top[k] = x;
+                x = y;
+            }
+    for (uint32_t k = 0; k < batch; k++)
+        sum += top[k];
+    return sum;
+}
+
+static apus_status make_step(apusi_trainer *t)
+{
+    const apus_train_params *p = t->p;
+    const uint32_t eval_batch = p->eval_batch ? p->eval_batch : 1;
+    const uint32_t most = t->plan.batch > eval_batch ? t->plan.batch : eval_batch;
+
+    APUS_FORWARD(apus_train_step_create(&t->step, t->model, &(apus_train_step_params) {
+        .adapters = t->adapters, .max_sequences = most > 64 ? 64 : most, .recompute = p->recompute,
+        .beta1 = (float)p->adam_beta1, .beta2 = (float)p->adam_beta2, .eps = (float)p->adam_epsilon,
+        .decay = (float)p->weight_decay }));
+    if (t->plan.batch > 64)
+        return apus_fail(APUS_ERR_SUPPORT, "--per_device_train_batch_size is %u; at most 64 is supported", t->plan.batch);
+    APUS_FORWARD(apus_train_step_prepare(t->step, largest_batch(&t->train, t->plan.batch), t->plan.batch, false));
+    if (t->val.n && t->eval_every)
+        APUS_FORWARD(apus_train_step_prepare(t->step, largest_batch(&t->val, eval_batch), eval_batch, true));
+    return APUS_OK;
+}
+
+static apus_status tell_plan(apusi_trainer *t)
+{
+    apus_model_about about;
+    apus_plan *micro;
+    const uint32_t tokens = largest_batch(&t->train, t->plan.batch);
+    const apus_memory_use use = apus_model_memory(t->model);
+    const apus_caps *caps = apus_gpu_caps(t->model->gpu);
+    uint64_t all_tokens = 0, trained;
+    char info[160];
+
+    apus_model_describe(t->model, &about);
+    trained = t->adapters ? t->adapters->slots[0].n_params : about.n_params;
+    apus_log_parameters(info, sizeof(info), t->adapters ? "PeftModelForCausalLM" : "CausalLM",
+                        about.n_params + (t->adapters ? trained : 0), trained, 0);
+    t->parameter_info = apus_strdup(info);
+    APUS_FORWARD(apus_train_plan(t->step, tokens, t->plan.batch, &micro));
+    for (size_t i = 0; i < t->train.n; i++)
+        all_tokens += t->train.lengths[i];
+    const double per_token = apus_plan_about(micro)->flops / (tokens ? tokens : 1);
+    const double run_tokens = (double)all_tokens / (double)t->train.n * (double)t->plan.max_steps
+                              * t->plan.batch * t->plan.accumulation;
+    const double rate = caps->device_class == APUS_CLASS_CPU ? 30e9 : 2e12; /* flop/s, cautious */
+    t->planned_bytes = use.device;
+    t->state.total_flos = per_token * run_tokens;
+    const apus_train_plan_info plan = {
+        .model = about.name, .device = about.device, .template_name = apus_template_name(t->choice.tmpl),
+        .template_reason = t->choice.reason, .n_params = about.n_params, .n_trained = trained,
+        .train_rows = t->train.n, .val_rows = t->val.n, .steps = t->plan.max_steps, .max_tokens = tokens,
+        .epochs = (double)t->plan.epochs, .device_bytes = use.device, .host_bytes = use.host + apus_peak_rss(),
+        .device_heap = caps->heap, .seconds = per_token * run_tokens / rate,
+    };
+    if (t->cb->plan)
+        t->cb->plan(t->cb->user, &plan);
+    return APUS_OK;
+}
+
+/* ---- the loop ---- */
+
+apus_status apusi_log(apusi_trainer *t, uint64_t step, double epoch, const apus_log_value *values, size_t n)
+{
+    const apus_log_entry entry = { .step = step, .epoch = epoch, .values = values, .n_values = n,
+                                   .elapsed_s = apusi_elapsed(t),
+                                   .memory_gib = (double)apus_model_memory(t->model).device_peak / 1073741824 };
+    const char *line = NULL;
+
+    APUS_FORWARD(apus_run_log_add(t->log, &entry, &line));
+    if (t->board)
+        APUS_FORWARD(apus_tensorboard_log(t->board, &entry));
+    if (t->cb->log)
+        t->cb->log(t->cb->user, line);
+    return APUS_OK;
+}
+
+/* All micro batches of a step, then the update; *numbers are the step's. */
+static apus_status run_step(apusi_trainer *t, const apus_sampler_step *s, apus_train_numbers *numbers)
+{
+    apus_train_sequence seqs[64];
+    uint32_t labels = 0, batch = t->plan.batch;
+
+    for (size_t at = 0; at < s->n_rows; at += batch) {
+        const uint32_t n = (uint32_t)(s->n_rows - at < batch ? s->n_rows - at : batch);
+        apusi_rows_batch(&t->train, s->rows + at, n, seqs, &labels);
+    }
+    for (size_t at = 0; at < s->n_rows; at += batch) {
+        const uint32_t n = (uint32_t)(s->n_rows - at < batch ? s->n_rows - at : batch);
+        uint32_t unused = 0;
+        t->tokens += apusi_rows_batch(&t->train, s->rows + at, n, seqs, &unused);
+        APUS_FORWARD(apus_train_micro(t->step, seqs, n, 1.0 / labels, s->number, (uint32_t)t->p->seed, t->p->cancel));
+    }
+    APUS_FORWARD(apus_train_update(t->step, apus_schedule_lr(&t->schedule, s->number - 1), t->p->max_grad_norm, s->number));
+    return apus_train_read(t->step, numbers);
+}
+
+static apus_status log_window(apusi_trainer *t, const apus_sampler_step *s, double norm)
+{
+    const apusi_window *w = &t->window;
+    const apus_log_value values[] = {
+        { "loss", w->loss / (double)w->steps }, { "grad_norm", norm },
+        { "learning_rate", apus_schedule_lr(&t->schedule, s->number) },
+        { "token_acc", w->tokens > 0 ? w->correct / w->tokens : 0 },
+    };
+
+    APUS_FORWARD(apusi_log(t, s->number, s->epoch, values, APUS_COUNT(values)));
+    t->window = (apusi_window) { 0 };
+    return APUS_OK;
+}
+
+static bool due(uint64_t every, const apusi_trainer *t, uint64_t step)
+{
+    if (every == 0)
+        return false;
+    if (step == t->plan.max_steps)
+        return true;
+    return every == UINT64_MAX ? step % t->plan.steps_per_epoch == 0 : step % every == 0;
+}
+
+static apus_status after_step(apusi_trainer *t, const apus_sampler_step *s, const apus_train_numbers *x)
+{
+    const double loss = x->tokens > 0 ? x->loss / x->tokens : 0;
+    const uint64_t every = t->p->logging_steps ? t->p->logging_steps : 1;
+
+    t->window.loss += loss;
+    t->window.correct += x->correct;
+    t->window.tokens += x->tokens;
+    t->window.steps++;
+    t->loss_sum += loss;
+    t->steps_done++;
+    if (!isfinite(x->norm))
+        apus_log(APUS_LOG_WARN, "step %llu: the gradient norm is not finite; the update was skipped (%g so far)",
+                 (unsigned long long)s->number, x->skipped);
+    if (s->number == 1 || s->number % every == 0)
+        APUS_FORWARD(log_window(t, s, x->norm));
+    if (t->cb->step)
+        t->cb->step(t->cb->user, &(apus_train_progress) {
+                                     .step = s->number, .steps = t->plan.max_steps, .seconds = apusi_elapsed(t),
+                                     .loss = loss, .learning_rate = apus_schedule_lr(&t->schedule, s->number),
+                                     .tokens_per_s = (double)t->tokens / (apusi_elapsed(t) + 1e-9) });
+    if (t->val.n && due(t->eval_every, t, s->number))
+        APUS_FORWARD(apusi_evaluate(t, s->number, s->epoch));
+    if (due(t->save_every, t, s->number))
+        APUS_FORWARD(apusi_checkpoint_write(t, s->number, s->epoch, s->number == t->plan.max_steps));
+    return APUS_OK;
+}
+
+static apus_status loop(apusi_trainer *t, double *epoch)
+{
+    apus_sampler_step s;
+    apus_train_numbers numbers;
+    uint64_t last = t->start_step;
+
+    *epoch = 0;
+    while (apus_sampler_next(t->sampler, &s)) {
+        const apus_status st = run_step(t, &s, &numbers);
+        if (st == APUS_ERR_CANCELLED) { /* what was learned so far is kept */
+            if (last > t->start_step)
+                APUS_FORWARD(apusi_checkpoint_write(t, last, *epoch, false));
+            return apus_fail(APUS_ERR_CANCELLED, "stopped after step %llu", (unsigned long long)last);
+        }
+        APUS_FORWARD(st);
+        last = s.number;
+        *epoch = s.epoch;
+        APUS_FORWARD(after_step(t, &s, &numbers));
+    }
+    return APUS_OK;
+}
+
+static apus_status open_logs(apusi_trainer *t)
+{
+    apus_status st;
+    char *runs = apus_path_join(t->folder, "runs");
+
+    if (!runs)
+        return APUS_ERR_MEMORY;
+    t->state.max_steps = t->plan.max_steps;
+    t->state.epochs = t->plan.epochs;
+    t->state.batch = t->plan.batch;
+    t->state.logging_steps = t->p->logging_steps;
+    t->state.eval_steps = t->eval_every == UINT64_MAX ? 0 : t->eval_every;
+    t->state.save_steps = t->save_every == UINT64_MAX ? 0 : t->save_every;
+    APUS_TRY(apus_run_log_open(&t->log, &(apus_run_log_params) { t->folder, t->plan.max_steps, 0 }));
+    if (t->p->tensorboard) {
+        APUS_TRY(apus_tensorboard_open(&t->board, &(apus_tensorboard_params) { .folder = runs }));
+        if (t->p->args_json)
+            APUS_TRY(apus_tensorboard_text(t->board, "args", t->p->args_json));
+    }
+fail:
+    apus_free(runs);
+    return st;
+}
+
+apus_status apus_train(const apus_train_params *params, const apus_train_callbacks *callbacks, apus_train_result *result)
+{
+    static const apus_train_callbacks none;
+    apusi_trainer t = { .p = params, .cb = callbacks ? callbacks : &none, .result = result };
+    apus_status st;
+    double epoch = 0;
+
+    *result = (apus_train_result) { 0 };
+    APUS_TRY(open_texts(&t));
+    APUS_TRY(make_schedule(&t));
+    t.eval_every = t.val.n ? interval(params->eval_strategy, params->eval_steps, t.plan.max_steps) : 0;
+    t.save_every = interval(params->save_strategy, params->save_steps, t.plan.max_steps);
+    APUS_TRY(open_model(&t));
+    APUS_TRY(make_step(&t));
+    APUS_TRY(tell_plan(&t));
+    APUS_TRY(apusi_folder_make(&t));
+    APUS_TRY(open_logs(&t));
+    if (params->resume)
+        APUS_TRY(apusi_checkpoint_resume(&t, params->resume));
+    t.begin_ns = apus_now_ns();
+    APUS_TRY(loop(&t, &epoch));
+    APUS_TRY(apusi_finish(&t, epoch));
+fail:
+    release(&t);
+    return st;
+}

@@ -1,0 +1,22 @@
+#version 450
+/* y = a + b, element by element.
+ *
+ *   a, b (rows, cols) f32  ->  y (rows, cols) f32
+ *
+ * One element an invocation, the grid folded into two dimensions. */
+#extension GL_GOOGLE_include_directive : require
+#include "mem.glsl"
+#include "args/add.h"
+
+layout(local_size_x_id = 0) in;
+layout(push_constant) uniform Push { apus_add_push p; };
+
+void main()
+{
+    const uint i = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * gl_WorkGroupSize.x
+                   + gl_LocalInvocationID.x;
+    const uint n = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul) * p.cols;
+
+    if (i < n)
+        BufF(p.y).v[i] = BufF(p.a).v[i] + BufF(p.b).v[i];
+}

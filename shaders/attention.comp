@@ -1,0 +1,95 @@
+#version 450
+/* o[t,h] = sum_j softmax_j(scale * q[t,h] . k[j,h/G]) v[j,h/G] over the keys j that row t sees
+ *
+ *   q (T, H*E) f32  k, v: rows of (K*E) by page, f32, f16 or bf16  ->  o (T, H*E) f32, lse (T, H) f32
+ *
+ * One pass with a running maximum and sum: Dao, FlashAttention-2, 2023 (arXiv:2307.08691), algorithm 1.
+ * A workgroup takes a block of rows of one sequence and one key-value head; a lane owns query rows
+ * (token, head of the group), so that every address of a key or a value is the same for all lanes, and
+ * no lane needs another.  The same shader serves prefill, decode and training. */
+#extension GL_GOOGLE_include_directive : require
+#include "attention.glsl"
+
+const float NONE = -3.0e38;
+
+void main()
+{
+    const uint lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x, kv = gl_WorkGroupID.y;
+    const uint blocks = apus_live_rows(push.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
+    if (gl_WorkGroupID.x >= blocks)
+        return;
+    const uint first = BufU(p.blocks).v[2 * gl_WorkGroupID.x], n = BufU(p.blocks).v[2 * gl_WorkGroupID.x + 1];
+    const uint s = BufU(p.seq).v[first], base = BufU(p.base).v[s], n_keys = BufU(p.n_keys).v[s];
+    vec4 q[TM * E4], o[TM * E4];
+    float top[TM], sum[TM];
+    uint pos[TM];
+
+    [[unroll]] for (uint t = 0; t < TM; t++) {
+        const uint r = min(t * lanes + lane, n * GROUP - 1), row = first + r / GROUP;
+        const uvec2 at = apus_at(p.q, row * p.heads + kv * GROUP + r % GROUP, 16 * E4);
+        top[t] = NONE;
+        sum[t] = 0.0;
+        pos[t] = BufU(p.pos).v[row];
+        [[unroll]] for (uint e = 0; e < E4; e++) {
+            q[t * E4 + e] = BufF4(at).v[e] * p.scale;
+            o[t * E4 + e] = vec4(0.0);
+        }
+    }
+    const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
+    const uint from = p.window != 0 && pos0 + 1 > p.window ? (pos0 + 1 - p.window) / KEYS * KEYS : 0;
+    const uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
+    for (uint j0 = from; j0 < to; j0 += KEYS) {
+        float x[TM * KEYS];
+        uvec2 v_at[KEYS];
+        [[unroll]] for (uint j = 0; j < KEYS; j++) {
+            const uint row = key_row(s, base, min(j0 + j, n_keys - 1));
+            const uvec2 k_at = key_at(p.k, row, kv);
+            v_at[j] = key_at(p.v, row, kv);
+            [[unroll]] for (uint t = 0; t < TM; t++)
+                x[t * KEYS + j] = 0.0;
+            [[unroll]] for (uint e = 0; e < E4; e++) {
+                const vec4 k = apus_load4(KV_TYPE, k_at, e);
+                [[unroll]] for (uint t = 0; t < TM; t++) {
+                    x[t * KEYS + j] += q[t * E4 + e].x * k.x;
+                    x[t * KEYS + j] += q[t * E4 + e].y * k.y;
+                    x[t * KEYS + j] += q[t * E4 + e].z * k.z;
+                    x[t * KEYS + j] += q[t * E4 + e].w * k.w;
+                }
+            }
+        }
+        [[unroll]] for (uint t = 0; t < TM; t++) {
+            float most = top[t], add = 0.0;
+            [[unroll]] for (uint j = 0; j < KEYS; j++) {
+                x[t * KEYS + j] = sees(pos[t], j0 + j, n_keys) ? x[t * KEYS + j] : NONE;
+                most = max(most, x[t * KEYS + j]);
+            }
+            const float fade = exp(top[t] - most);
+            top[t] = most;
+            [[unroll]] for (uint j = 0; j < KEYS; j++) {
+                const float y = x[t * KEYS + j] == NONE ? 0.0 : exp(x[t * KEYS + j] - most);
+                x[t * KEYS + j] = y;
+                add += y;
+            }
+            sum[t] = sum[t] * fade + add;
+            [[unroll]] for (uint e = 0; e < E4; e++)
+                o[t * E4 + e] *= fade;
+        }
+        [[unroll]] for (uint e = 0; e < E4; e++)
+            [[unroll]] for (uint j = 0; j < KEYS; j++) {
+                const vec4 v = apus_load4(KV_TYPE, v_at[j], e);
+                [[unroll]] for (uint t = 0; t < TM; t++)
+                    o[t * E4 + e] += x[t * KEYS + j] * v;
+            }
+    }
+    [[unroll]] for (uint t = 0; t < TM; t++) {
+        const uint r = t * lanes + lane;
+        if (r >= n * GROUP)
+            continue;
+        const uint at = (first + r / GROUP) * p.heads + kv * GROUP + r % GROUP;
+        const float share = sum[t] > 0.0 ? 1.0 / sum[t] : 0.0;
+        [[unroll]] for (uint e = 0; e < E4; e++)
+            BufF4(apus_at(p.o, at, 16 * E4)).v[e] = o[t * E4 + e] * share;
+        if (!apus_none(p.lse))
+            BufF(p.lse).v[at] = sum[t] > 0.0 ? top[t] + log(sum[t]) : NONE;
+    }
+}

@@ -1,0 +1,83 @@
+#version 450
+/* Gradient of attention with respect to the queries.  With P = exp(scale q.k - lse), dP = do . v,
+ * dot = do . o and dS = P (dP - dot):
+ *
+ *   d_q[t,h] = acc[t,h] + scale * sum_j dS[t,j] k[j]
+ *
+ *   q, o, do (T, H*E)  k, v (T, K*E) f32, lse (T, H)  ->  d_q (T, H*E) f32, dot (T, H) f32
+ *
+ * The probabilities are made again, never stored (arXiv:2307.08691, algorithm 2).  The same division of
+ * work as attention.comp: a lane owns query rows, keys are read at uniform addresses. */
+#extension GL_GOOGLE_include_directive : require
+#include "attention.glsl"
+
+void main()
+{
+    const uint lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x, kv = gl_WorkGroupID.y;
+    const uint blocks = apus_live_rows(push.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
+    if (gl_WorkGroupID.x >= blocks)
+        return;
+    const uint first = BufU(p.blocks).v[2 * gl_WorkGroupID.x], n = BufU(p.blocks).v[2 * gl_WorkGroupID.x + 1];
+    const uint s = BufU(p.seq).v[first], base = BufU(p.base).v[s], n_keys = BufU(p.n_keys).v[s];
+    vec4 q[TM * E4], d_o[TM * E4], d_q[TM * E4];
+    float lse[TM], dot_o[TM];
+    uint pos[TM];
+
+    [[unroll]] for (uint t = 0; t < TM; t++) {
+        const uint r = min(t * lanes + lane, n * GROUP - 1), row = first + r / GROUP;
+        const uint at = row * p.heads + kv * GROUP + r % GROUP;
+        float sum = 0.0;
+        pos[t] = BufU(p.pos).v[row];
+        lse[t] = BufF(p.lse).v[at];
+        [[unroll]] for (uint e = 0; e < E4; e++) {
+            q[t * E4 + e] = BufF4(apus_at(p.q, at, 16 * E4)).v[e] * p.scale;
+            d_o[t * E4 + e] = BufF4(apus_at(p.d_o, at, 16 * E4)).v[e];
+            d_q[t * E4 + e] = vec4(0.0);
+            sum += dot(d_o[t * E4 + e], BufF4(apus_at(p.o, at, 16 * E4)).v[e]);
+        }
+        dot_o[t] = sum;
+        if (t * lanes + lane < n * GROUP)
+            BufF(p.dot).v[at] = sum;
+    }
+    const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
+    const uint from = p.window != 0 && pos0 + 1 > p.window ? pos0 + 1 - p.window : 0;
+    const uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
+    for (uint j = from; j < to; j++) {
+        const uint row = key_row(s, base, j);
+        const uvec2 k_at = key_at(p.k, row, kv), v_at = key_at(p.v, row, kv);
+        float x[TM], y[TM];
+        [[unroll]] for (uint t = 0; t < TM; t++)
+            x[t] = y[t] = 0.0;
+        [[unroll]] for (uint e = 0; e < E4; e++) {
+            const vec4 k = BufF4(k_at).v[e], v = BufF4(v_at).v[e];
+            [[unroll]] for (uint t = 0; t < TM; t++) {
+                x[t] += q[t * E4 + e].x * k.x;
+                x[t] += q[t * E4 + e].y * k.y;
+                x[t] += q[t * E4 + e].z * k.z;
+                x[t] += q[t * E4 + e].w * k.w;
+                y[t] += d_o[t * E4 + e].x * v.x;
+                y[t] += d_o[t * E4 + e].y * v.y;
+                y[t] += d_o[t * E4 + e].z * v.z;
+                y[t] += d_o[t * E4 + e].w * v.w;
+            }
+        }
+        [[unroll]] for (uint t = 0; t < TM; t++)
+            x[t] = sees(pos[t], j, n_keys) ? exp(x[t] - lse[t]) * (y[t] - dot_o[t]) * p.scale : 0.0;
+        [[unroll]] for (uint e = 0; e < E4; e++) {
+            const vec4 k = BufF4(k_at).v[e];
+            [[unroll]] for (uint t = 0; t < TM; t++)
+                d_q[t * E4 + e] += x[t] * k;
+        }
+    }
+    [[unroll]] for (uint t = 0; t < TM; t++) {
+        const uint r = t * lanes + lane;
+        if (r >= n * GROUP)
+            continue;
+        const uint at = (first + r / GROUP) * p.heads + kv * GROUP + r % GROUP;
+        [[unroll]] for (uint e = 0; e < E4; e++) {
+            if (!apus_none(p.acc_q))
+                d_q[t * E4 + e] += BufF4(apus_at(p.acc_q, at, 16 * E4)).v[e];
+            BufF4(apus_at(p.d_q, at, 16 * E4)).v[e] = d_q[t * E4 + e];
+        }
+    }
+}

@@ -1,0 +1,70 @@
+#version 450
+/* Gradient of attention with respect to keys and values (names as in attention_back.comp):
+ *
+ *   d_v[j] = acc + sum_t P[t,j] do[t]          d_k[j] = acc + scale * sum_t dS[t,j] q[t]
+ *
+ * summed over the query rows t that see j and the heads of its group.
+ *
+ *   q, do (T, H*E), lse, dot (T, H)  k, v (T, K*E) f32  ->  d_k, d_v (T, K*E) f32
+ *
+ * A lane owns the key of one row; query rows are read at uniform addresses, in order; no atomics.  The
+ * rows of a sequence stand together, so a workgroup's rows are seen from its first row to the end of
+ * its last row's sequence. */
+#extension GL_GOOGLE_include_directive : require
+#include "attention.glsl"
+
+void main()
+{
+    const uint lanes = gl_WorkGroupSize.x, kv = gl_WorkGroupID.y, first = gl_WorkGroupID.x * lanes;
+    const uint rows = apus_live_rows(push.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
+    if (first >= rows)
+        return;
+    const uint last = min(first + lanes, rows) - 1, row = min(first + gl_LocalInvocationID.x, last);
+    const uint s_last = BufU(p.seq).v[last], s_first = BufU(p.seq).v[first];
+    const uint from = BIDIRECTIONAL == 1 ? BufU(p.base).v[s_first] : first;
+    const uint end = BufU(p.base).v[s_last] + BufU(p.n_keys).v[s_last];
+    const uint s = BufU(p.seq).v[row], key = BufU(p.pos).v[row], n_keys = BufU(p.n_keys).v[s];
+    const uint to = p.window != 0 && BIDIRECTIONAL == 0 ? min(end, last + p.window) : end;
+    vec4 k[E4], v[E4], d_k[E4], d_v[E4];
+
+    [[unroll]] for (uint e = 0; e < E4; e++) {
+        k[e] = BufF4(key_at(p.k, row, kv)).v[e] * p.scale;
+        v[e] = BufF4(key_at(p.v, row, kv)).v[e];
+        d_k[e] = d_v[e] = vec4(0.0);
+    }
+    for (uint t = from; t < to; t++) {
+        const bool seen = BufU(p.seq).v[t] == s && sees(BufU(p.pos).v[t], key, n_keys);
+        for (uint h = kv * GROUP; h < kv * GROUP + GROUP; h++) {
+            const uint at = t * p.heads + h;
+            const uvec2 q_at = apus_at(p.q, at, 16 * E4), o_at = apus_at(p.d_o, at, 16 * E4);
+            float x = 0.0, y = 0.0;
+            [[unroll]] for (uint e = 0; e < E4; e++) {
+                const vec4 q = BufF4(q_at).v[e], d_o = BufF4(o_at).v[e];
+                x += k[e].x * q.x;
+                x += k[e].y * q.y;
+                x += k[e].z * q.z;
+                x += k[e].w * q.w;
+                y += v[e].x * d_o.x;
+                y += v[e].y * d_o.y;
+                y += v[e].z * d_o.z;
+                y += v[e].w * d_o.w;
+            }
+            const float prob = seen ? exp(x - BufF(p.lse).v[at]) : 0.0;
+            const float ds = seen ? prob * (y - BufF(p.dot).v[at]) * p.scale : 0.0;
+            [[unroll]] for (uint e = 0; e < E4; e++) {
+                d_v[e] += prob * BufF4(o_at).v[e];
+                d_k[e] += ds * BufF4(q_at).v[e];
+            }
+        }
+    }
+    if (first + gl_LocalInvocationID.x > last)
+        return;
+    [[unroll]] for (uint e = 0; e < E4; e++) {
+        if (!apus_none(p.acc_k))
+            d_k[e] += BufF4(key_at(p.acc_k, row, kv)).v[e];
+        if (!apus_none(p.acc_v))
+            d_v[e] += BufF4(key_at(p.acc_v, row, kv)).v[e];
+        BufF4(key_at(p.d_k, row, kv)).v[e] = d_k[e];
+        BufF4(key_at(p.d_v, row, kv)).v[e] = d_v[e];
+    }
+}

@@ -1,0 +1,20 @@
+/* matmul.h - arguments of all matmul kernels. */
+#ifndef APUS_MATMUL_H
+#define APUS_MATMUL_H
+#include "dual.h"
+
+/* y = alpha * op(a) op(b) + bias + acc, see engine/op/matmul.h.  The live rows are rows of a: rows of
+ * y for NT and NN, the summed dimension for TN. */
+struct apus_matmul_push {
+    APUS_ADDR a, b, scales, y, acc, bias, step; /* scales, acc, bias: 0 for none */
+    APUS_ROWS_FIELDS
+    uint m, n, k;     /* largest shape */
+    uint scale_words; /* words of the scale plane in a row of b */
+    float alpha;
+};
+
+#define APUS_MATMUL_NT 0
+#define APUS_MATMUL_NN 1
+#define APUS_MATMUL_TN 2
+
+#endif

@@ -1,0 +1,38 @@
+/* attention.glsl - what the attention kernels share: arguments, rows of keys, masks. */
+#ifndef APUS_ATTENTION_GLSL
+#define APUS_ATTENTION_GLSL
+#include "mem.glsl"
+#include "args/attention.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint E4 = 16;          /* head size / 4 */
+layout(constant_id = 2) const uint TM = 1;           /* rows a lane */
+layout(constant_id = 3) const uint KV_TYPE = APUS_F32;
+layout(constant_id = 4) const uint PAGE = 64;        /* tokens a page */
+layout(constant_id = 5) const uint GROUP = 1;        /* query heads of a key-value head */
+layout(constant_id = 6) const uint BIDIRECTIONAL = 0;
+layout(constant_id = 7) const uint KEYS = 4;         /* keys a turn of the loop */
+layout(push_constant) uniform Push { apus_attention_push push; };
+layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer BufArgs { apus_attention_args v; };
+
+#define p BufArgs(push.args).v
+
+/* The row of key j of sequence s in the cache. */
+uint key_row(uint s, uint base, uint j)
+{
+    const uint at = j + base;
+    return BufU(p.pages).v[s * p.max_pages + at / PAGE] * PAGE + at % PAGE;
+}
+
+/* Address of the head's elements in that row of a cache. */
+uvec2 key_at(uvec2 cache, uint row, uint head)
+{
+    return apus_at(cache, row * p.kv_heads + head, E4 * (KV_TYPE == APUS_F32 ? 16 : 8));
+}
+
+bool sees(uint pos, uint key, uint n_keys)
+{
+    return key < n_keys && (BIDIRECTIONAL == 1 || key <= pos) && (p.window == 0 || pos < key + p.window);
+}
+
+#endif

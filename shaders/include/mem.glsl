@@ -1,0 +1,142 @@
+/* mem.glsl - memory by device address: references, loads by number format, live rows.
+ *
+ * An address is a uvec2 in a push block or an argument struct.  16-bit and quantized formats are read
+ * by 32-bit words, so that no device feature is needed. */
+#ifndef APUS_MEM_GLSL
+#define APUS_MEM_GLSL
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_buffer_reference2 : require
+#extension GL_EXT_buffer_reference_uvec2 : require
+#extension GL_EXT_control_flow_attributes : require
+#include "dual.h"
+
+/* Numbers of formats: the rows of engine/base/dtype.def. */
+#define APUS_F32 0u
+#define APUS_F16 1u
+#define APUS_BF16 2u
+#define APUS_Q8_0 3u
+#define APUS_Q4_0 4u
+#define APUS_Q4_1 5u
+
+layout(buffer_reference, std430, buffer_reference_align = 4) buffer BufF { float v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) buffer BufU { uint v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 8) buffer BufU2 { uvec2 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer BufF4 { vec4 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer BufU4 { uvec4 v[]; };
+
+bool apus_none(uvec2 a)
+{
+    return (a.x | a.y) == 0u;
+}
+
+uvec2 apus_add(uvec2 a, uint bytes)
+{
+    uint carry;
+    const uint lo = uaddCarry(a.x, bytes, carry);
+    return uvec2(lo, a.y + carry);
+}
+
+/* a + i * bytes, the product in 64 bits. */
+uvec2 apus_at(uvec2 a, uint i, uint bytes)
+{
+    uint hi, lo, carry;
+    umulExtended(i, bytes, hi, lo);
+    lo = uaddCarry(a.x, lo, carry);
+    return uvec2(lo, a.y + hi + carry);
+}
+
+uint apus_live_rows(uvec2 step_at, uint var, uint skip, uint most, uint mul)
+{
+    if (var == 0xffffffffu)
+        return most * mul;
+    const uint n = BufU(step_at).v[var];
+    return (n > skip ? min(n - skip, most) : 0u) * mul;
+}
+
+vec4 apus_half4(uvec2 w)
+{
+    return vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
+}
+
+vec4 apus_bhalf4(uvec2 w)
+{
+    return vec4(uintBitsToFloat(w.x << 16), uintBitsToFloat(w.x & 0xffff0000u),
+                uintBitsToFloat(w.y << 16), uintBitsToFloat(w.y & 0xffff0000u));
+}
+
+/* Elements 4i .. 4i+3 of a plain tensor. */
+vec4 apus_load4(uint type, uvec2 a, uint i)
+{
+    if (type == APUS_F32)
+        return BufF4(a).v[i];
+    const uvec2 w = BufU2(a).v[i];
+    return type == APUS_F16 ? apus_half4(w) : apus_bhalf4(w);
+}
+
+float apus_load1(uint type, uvec2 a, uint i)
+{
+    if (type == APUS_F32)
+        return BufF(a).v[i];
+    const uint w = BufU(a).v[i >> 1];
+    if (type == APUS_F16)
+        return (i & 1u) == 0u ? unpackHalf2x16(w).x : unpackHalf2x16(w).y;
+    return uintBitsToFloat((i & 1u) == 0u ? w << 16 : w & 0xffff0000u);
+}
+
+/* f32 to bf16 bits, round to nearest even (NaN stays NaN). */
+uint apus_bf16_bits(float f)
+{
+    const uint u = floatBitsToUint(f);
+    if ((u & 0x7fffffffu) > 0x7f800000u)
+        return (u >> 16) | 0x40u;
+    return (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+}
+
+void apus_store4(uint type, uvec2 a, uint i, vec4 x)
+{
+    if (type == APUS_F32)
+        BufF4(a).v[i] = x;
+    else if (type == APUS_F16)
+        BufU2(a).v[i] = uvec2(packHalf2x16(x.xy), packHalf2x16(x.zw));
+    else
+        BufU2(a).v[i] = uvec2(apus_bf16_bits(x.x) | apus_bf16_bits(x.y) << 16,
+                              apus_bf16_bits(x.z) | apus_bf16_bits(x.w) << 16);
+}
+
+/* Four signed bytes of a word, in order. */
+vec4 apus_sbytes(uint w)
+{
+    return vec4(bitfieldExtract(int(w), 0, 8), bitfieldExtract(int(w), 8, 8),
+                bitfieldExtract(int(w), 16, 8), bitfieldExtract(int(w), 24, 8));
+}
+
+/* Four nibbles in order: the low ones of the bytes (half 0) or the high ones (half 1). */
+vec4 apus_nibbles(uint w, uint which)
+{
+    const uint n = (which == 0u ? w : w >> 4) & 0x0f0f0f0fu;
+    return vec4(n & 0xffu, (n >> 8) & 0xffu, (n >> 16) & 0xffu, n >> 24);
+}
+
+/* Scale d and offset m of the 32-element block `b` of row `row` (value = q * d + m). */
+vec2 apus_block_scale(uint type, uvec2 scales, uint row, uint words, uint b)
+{
+    if (type == APUS_Q4_1)
+        return unpackHalf2x16(BufU(scales).v[row * words + b]);
+    const vec2 two = unpackHalf2x16(BufU(scales).v[row * words + (b >> 1)]);
+    const float d = (b & 1u) == 0u ? two.x : two.y;
+    return vec2(d, type == APUS_Q4_0 ? -8.0 * d : 0.0);
+}
+
+/* Elements 4i .. 4i+3 of row `row` of a weight (rows, 4 * cols4) in any format; `scale` is the block's
+ * (apus_block_scale), ignored by plain formats. */
+vec4 apus_weight4(uint type, uvec2 w, uint row, uint cols4, uint i, vec2 scale)
+{
+    if (type <= APUS_BF16)
+        return apus_load4(type, w, row * cols4 + i);
+    if (type == APUS_Q8_0)
+        return apus_sbytes(BufU(w).v[row * cols4 + i]) * scale.x;
+    const uint word = BufU(w).v[(row * cols4 + i) >> 1];
+    return apus_nibbles(word, i & 1u) * scale.x + scale.y;
+}
+
+#endif

@@ -1,0 +1,65 @@
+#version 450
+/* h[t,r] = sum_k x[t,k] a[r,k] with the adapter a of row t (0 where there is none, and past its rank)
+ *
+ *   x (T, K) f32  index (T) u32: slot of the table  ->  h (T, R) f32;  K a multiple of 4
+ *
+ * The low-rank half of LoRA: Hu et al. 2021 (arXiv:2106.09685), section 4.1.  One subgroup a
+ * workgroup, lanes along the rank, TM rows; rows are taken together while they share an adapter. */
+#extension GL_GOOGLE_include_directive : require
+#include "mem.glsl"
+#include "args/lora.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint TM = 8;
+layout(push_constant) uniform Push { apus_lora_push p; };
+#include "lora_table.glsl"
+
+void main()
+{
+    const uint r = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+    const uint m0 = gl_WorkGroupID.y * TM, k4 = p.k >> 2;
+    const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
+    bool same = m0 + TM <= rows;
+
+    if (m0 >= rows)
+        return;
+    for (uint i = 1; i < TM && same; i++)
+        same = BufU(p.index).v[m0 + i] == BufU(p.index).v[m0];
+    if (same) {
+        const apus_lora_entry e = lora_entry(m0);
+        const uint row = min(r, max(e.rank, 1) - 1);
+        float sum[TM];
+        [[unroll]] for (uint i = 0; i < TM; i++)
+            sum[i] = 0.0;
+        if (!apus_none(e.a))
+            for (uint c = 0; c < k4; c++) {
+                const vec4 a = BufF4(e.a).v[row * k4 + c];
+                [[unroll]] for (uint i = 0; i < TM; i++) {
+                    const vec4 x = BufF4(p.x).v[(m0 + i) * k4 + c];
+                    sum[i] += x.x * a.x;
+                    sum[i] += x.y * a.y;
+                    sum[i] += x.z * a.z;
+                    sum[i] += x.w * a.w;
+                }
+            }
+        if (r < p.rank)
+            [[unroll]] for (uint i = 0; i < TM; i++)
+                BufF(p.h).v[(m0 + i) * p.rank + r] = r < e.rank ? sum[i] : 0.0;
+        return;
+    }
+    for (uint m = m0; m < min(m0 + TM, rows); m++) {
+        const apus_lora_entry e = lora_entry(m);
+        const uint row = min(r, max(e.rank, 1) - 1);
+        float sum = 0.0;
+        if (!apus_none(e.a))
+            for (uint c = 0; c < k4; c++) {
+                const vec4 a = BufF4(e.a).v[row * k4 + c], x = BufF4(p.x).v[m * k4 + c];
+                sum += x.x * a.x;
+                sum += x.y * a.y;
+                sum += x.z * a.z;
+                sum += x.w * a.w;
+            }
+        if (r < p.rank)
+            BufF(p.h).v[m * p.rank + r] = r < e.rank ? sum : 0.0;
+    }
+}

@@ -1,0 +1,9 @@
+#version 450
+//! needs coop bf16
+/* y = alpha * op(a) op(b) + bias + acc on matrix cores, operands rounded to bf16: see the header. */
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#extension GL_EXT_bfloat16 : require
+#define T bfloat16_t
+#define T4 bf16vec4
+#include "matmul_coop.glsl"

@@ -1,0 +1,82 @@
+#version 450
+/* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for CPU drivers: register tile.
+ *
+ *   a (M, K) f32  b (N, K) any format  ->  y (M, N) f32;  K a multiple of 8 (quantized: 32)
+ *
+ * One subgroup a workgroup, lanes along N, TM rows a lane.  Every address of `a` is the same for all
+ * lanes (rows come from gl_WorkGroupID), which the driver turns into scalar loads; the only load a
+ * lane makes itself is the weight.  No shared memory.  Sums run in the order of k. */
+#extension GL_GOOGLE_include_directive : require
+#include "mem.glsl"
+#include "args/matmul.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint TM = 32;
+layout(constant_id = 2) const uint B_TYPE = APUS_F32;
+layout(constant_id = 3) const uint UNROLL = 1; /* chunks of 8 k in one turn of the loop */
+layout(constant_id = 4) const uint CLAMP = 0;  /* 1: TM does not divide the largest M */
+layout(push_constant) uniform Push { apus_matmul_push p; };
+#include "matmul_epilogue.glsl"
+
+/* Weights 8c .. 8c+7 of row n. */
+void load_weights(uint n, uint k8, uint c, out vec4 b0, out vec4 b1)
+{
+    const uint at = n * k8 + c;
+    if (B_TYPE == APUS_F32) {
+        b0 = BufF4(p.b).v[2 * at];
+        b1 = BufF4(p.b).v[2 * at + 1];
+    } else if (B_TYPE <= APUS_BF16) {
+        const uvec4 w = BufU4(p.b).v[at];
+        b0 = B_TYPE == APUS_F16 ? apus_half4(w.xy) : apus_bhalf4(w.xy);
+        b1 = B_TYPE == APUS_F16 ? apus_half4(w.zw) : apus_bhalf4(w.zw);
+    } else {
+        const vec2 s = apus_block_scale(B_TYPE, p.scales, n, p.scale_words, c >> 2);
+        if (B_TYPE == APUS_Q8_0) {
+            const uvec2 w = BufU2(p.b).v[at];
+            b0 = apus_sbytes(w.x) * s.x;
+            b1 = apus_sbytes(w.y) * s.x;
+        } else {
+            const uint w = BufU(p.b).v[at];
+            b0 = apus_nibbles(w, 0) * s.x + s.y;
+            b1 = apus_nibbles(w, 1) * s.x + s.y;
+        }
+    }
+}
+
+void main()
+{
+    const uint lane_n = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+    const uint m0 = gl_WorkGroupID.y * TM, n = min(lane_n, p.n - 1), k8 = p.k >> 3;
+    const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
+    float sum[TM];
+
+    if (m0 >= rows)
+        return;
+    [[unroll]] for (uint i = 0; i < TM; i++)
+        sum[i] = 0.0;
+    for (uint c0 = 0; c0 < k8; c0 += UNROLL) {
+        [[unroll]] for (uint u = 0; u < UNROLL; u++) {
+            const uint c = c0 + u;
+            vec4 b0, b1;
+            load_weights(n, k8, c, b0, b1);
+            [[unroll]] for (uint i = 0; i < TM; i++) {
+                const uint m = CLAMP == 1 ? min(m0 + i, p.m - 1) : m0 + i;
+                const vec4 a0 = BufF4(p.a).v[2 * (m * k8 + c)];
+                const vec4 a1 = BufF4(p.a).v[2 * (m * k8 + c) + 1];
+                sum[i] += a0.x * b0.x;
+                sum[i] += a0.y * b0.y;
+                sum[i] += a0.z * b0.z;
+                sum[i] += a0.w * b0.w;
+                sum[i] += a1.x * b1.x;
+                sum[i] += a1.y * b1.y;
+                sum[i] += a1.z * b1.z;
+                sum[i] += a1.w * b1.w;
+            }
+        }
+    }
+    if (lane_n >= p.n)
+        return;
+    [[unroll]] for (uint i = 0; i < TM; i++)
+        if (m0 + i < rows)
+            matmul_store1(m0 + i, n, sum[i]);
+}

@@ -1,0 +1,139 @@
+#version 450
+/* y[m,n] = alpha * sum_k op(a)[m,k] * op(b)[k,n] + bias[n] + acc[m,n] through shared memory.
+ *
+ *   NT  a (M, K) f32  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M) f32  b (K, N) f32
+ *   ->  y (M, N) f32;  every shape
+ *
+ * A workgroup makes a block of BM x BN elements, an invocation RM x RN of them: quads of rows that
+ * lie BM / (RM / 4) apart, likewise columns, so that neighbours read neighbouring quads of shared
+ * memory.  Chunks of BK along K are decoded to f32 while they are staged, k first; the next chunk is
+ * in registers while this one is used.  Sums run in the order of k. */
+#extension GL_GOOGLE_include_directive : require
+#include "mem.glsl"
+#include "args/matmul.h"
+
+layout(local_size_x_id = 0) in; /* BM / RM * BN / RN */
+layout(constant_id = 1) const uint KIND = APUS_MATMUL_NT;
+layout(constant_id = 2) const uint B_TYPE = APUS_F32;
+layout(constant_id = 3) const uint BM = 64;
+layout(constant_id = 4) const uint BN = 64;
+layout(constant_id = 5) const uint BK = 16;
+layout(constant_id = 6) const uint RM = 4;
+layout(constant_id = 7) const uint RN = 4;
+layout(push_constant) uniform Push { apus_matmul_push p; };
+#include "matmul_epilogue.glsl"
+#include "matmul_load.glsl"
+
+const uint LOCAL = (BM / RM) * (BN / RN);
+const uint A_STRIDE = BM / 4 + 1, B_STRIDE = BN / 4 + 1; /* in quads; padded against bank conflicts */
+const uint A_QUADS = BM * BK / 4, B_QUADS = BN * BK / 4;
+const uint A_LOADS = (A_QUADS + LOCAL - 1) / LOCAL, B_LOADS = (B_QUADS + LOCAL - 1) / LOCAL;
+
+shared vec4 block_a[BK * A_STRIDE];
+shared vec4 block_b[BK * B_STRIDE];
+
+vec4 next_a[A_LOADS], next_b[B_LOADS];
+uint m0, n0, rows, sum_k;
+
+/* Quad i of a chunk: rows of `wide` outer elements when the source runs along k, else rows of k. */
+void fetch(uint k0)
+{
+    [[unroll]] for (uint s = 0; s < A_LOADS; s++) {
+        const uint i = gl_LocalInvocationID.x + s * LOCAL;
+        if (A_QUADS % LOCAL != 0 && i >= A_QUADS)
+            break;
+        next_a[s] = KIND == APUS_MATMUL_TN
+                        ? matmul_load4(APUS_F32, p.a, k0 + i / (BM / 4), sum_k, p.m, m0 / 4 + i % (BM / 4))
+                        : matmul_load4(APUS_F32, p.a, m0 + i / (BK / 4), p.m, p.k, k0 / 4 + i % (BK / 4));
+    }
+    [[unroll]] for (uint s = 0; s < B_LOADS; s++) {
+        const uint i = gl_LocalInvocationID.x + s * LOCAL;
+        if (B_QUADS % LOCAL != 0 && i >= B_QUADS)
+            break;
+        next_b[s] = KIND == APUS_MATMUL_NT
+                        ? matmul_load4(B_TYPE, p.b, n0 + i / (BK / 4), p.n, p.k, k0 / 4 + i % (BK / 4))
+                        : matmul_load4(B_TYPE, p.b, k0 + i / (BN / 4), sum_k, p.n, n0 / 4 + i % (BN / 4));
+    }
+}
+
+void stage()
+{
+    [[unroll]] for (uint s = 0; s < A_LOADS; s++) {
+        const uint i = gl_LocalInvocationID.x + s * LOCAL;
+        if (A_QUADS % LOCAL != 0 && i >= A_QUADS)
+            break;
+        if (KIND == APUS_MATMUL_TN) {
+            block_a[i / (BM / 4) * A_STRIDE + i % (BM / 4)] = next_a[s];
+        } else {
+            const uint m = i / (BK / 4), k = i % (BK / 4) * 4;
+            [[unroll]] for (uint j = 0; j < 4; j++)
+                block_a[(k + j) * A_STRIDE + m / 4][m & 3u] = next_a[s][j];
+        }
+    }
+    [[unroll]] for (uint s = 0; s < B_LOADS; s++) {
+        const uint i = gl_LocalInvocationID.x + s * LOCAL;
+        if (B_QUADS % LOCAL != 0 && i >= B_QUADS)
+            break;
+        if (KIND != APUS_MATMUL_NT) {
+            block_b[i / (BN / 4) * B_STRIDE + i % (BN / 4)] = next_b[s];
+        } else {
+            const uint n = i / (BK / 4), k = i % (BK / 4) * 4;
+            [[unroll]] for (uint j = 0; j < 4; j++)
+                block_b[(k + j) * B_STRIDE + n / 4][n & 3u] = next_b[s][j];
+        }
+    }
+}
+
+void main()
+{
+    const uint live = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
+    const uint tm = gl_LocalInvocationID.x / (BN / RN), tn = gl_LocalInvocationID.x % (BN / RN);
+    vec4 sum[RM * (RN / 4)];
+
+    m0 = gl_WorkGroupID.x * BM;
+    n0 = gl_WorkGroupID.y * BN;
+    rows = KIND == APUS_MATMUL_TN ? p.m : min(live, p.m);
+    sum_k = KIND == APUS_MATMUL_TN ? min(live, p.k) : p.k;
+    if (m0 >= rows)
+        return;
+    [[unroll]] for (uint i = 0; i < RM * (RN / 4); i++)
+        sum[i] = vec4(0.0);
+    fetch(0);
+    for (uint k0 = 0; k0 < sum_k; k0 += BK) {
+        barrier();
+        stage();
+        barrier();
+        if (k0 + BK < sum_k)
+            fetch(k0 + BK);
+        for (uint k4 = 0; k4 < BK; k4 += 4) {
+            [[unroll]] for (uint kk = 0; kk < 4; kk++) {
+                const uint k = k4 + kk;
+                vec4 b[RN / 4];
+                [[unroll]] for (uint j = 0; j < RN / 4; j++)
+                    b[j] = block_b[k * B_STRIDE + j * (BN / RN) + tn];
+                [[unroll]] for (uint i = 0; i < RM / 4; i++) {
+                    const vec4 a = block_a[k * A_STRIDE + i * (BM / RM) + tm];
+                    [[unroll]] for (uint r = 0; r < 4; r++)
+                        [[unroll]] for (uint j = 0; j < RN / 4; j++)
+                            sum[(4 * i + r) * (RN / 4) + j] += a[r] * b[j];
+                }
+            }
+        }
+    }
+    [[unroll]] for (uint i = 0; i < RM; i++) {
+        const uint m = m0 + (i / 4 * (BM / RM) + tm) * 4 + i % 4;
+        [[unroll]] for (uint j = 0; j < RN / 4; j++) {
+            const uint n = n0 + (j * (BN / RN) + tn) * 4;
+            const vec4 s = sum[i * (RN / 4) + j];
+            if (m >= rows || n >= p.n)
+                continue;
+            if ((p.n & 3u) == 0u) {
+                matmul_store4(m, n / 4, s);
+                continue;
+            }
+            [[unroll]] for (uint c = 0; c < 4; c++)
+                if (n + c < p.n)
+                    matmul_store1(m, n + c, s[c]);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+#version 450
+/* y[m,n] = alpha * sum_k a[k,m] b[k,n] + acc[m,n] for CPU drivers: register tile.
+ *
+ *   a (K, M) f32  b (K, N) f32  ->  y (M, N) f32;  M a multiple of 4; K is the live row count
+ *
+ * The gradient of a weight.  One subgroup a workgroup, lanes along N, TM rows a lane; addresses of
+ * `a` are the same for all lanes.  Sums run in the order of k. */
+#extension GL_GOOGLE_include_directive : require
+#include "mem.glsl"
+#include "args/matmul.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint TM = 32; /* a multiple of 4 */
+layout(constant_id = 4) const uint CLAMP = 0;
+layout(push_constant) uniform Push { apus_matmul_push p; };
+#include "matmul_epilogue.glsl"
+
+float sum[TM];
+
+void add_row(uint k, uint m0, uint n)
+{
+    const float b = BufF(p.b).v[k * p.n + n];
+
+    [[unroll]] for (uint i = 0; i < TM; i += 4) {
+        const uint m = CLAMP == 1 ? min(m0 + i, p.m - 4) : m0 + i;
+        const vec4 a = BufF4(p.a).v[(k * p.m + m) >> 2];
+        sum[i] += a.x * b;
+        sum[i + 1] += a.y * b;
+        sum[i + 2] += a.z * b;
+        sum[i + 3] += a.w * b;
+    }
+}
+
+void main()
+{
+    const uint lane_n = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+    const uint m0 = gl_WorkGroupID.y * TM, n = min(lane_n, p.n - 1);
+    const uint live = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
+    const uint sum_k = min(live, p.k);
+    uint k = 0;
+
+    [[unroll]] for (uint i = 0; i < TM; i++)
+        sum[i] = 0.0;
+    for (; k + 4 <= sum_k; k += 4) {
+        add_row(k, m0, n);
+        add_row(k + 1, m0, n);
+        add_row(k + 2, m0, n);
+        add_row(k + 3, m0, n);
+    }
+    for (; k < sum_k; k++)
+        add_row(k, m0, n);
+    if (lane_n >= p.n)
+        return;
+    [[unroll]] for (uint i = 0; i < TM; i++)
+        if (m0 + i < p.m)
+            matmul_store1(m0 + i, n, sum[i]);
+}

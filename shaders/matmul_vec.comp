@@ -1,0 +1,125 @@
+#version 450
+/* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for few rows of a (decode) on GPUs.
+ *
+ *   a (M, K) f32  b (N, K) any format  ->  y (M, N) f32;  M <= 8, K a multiple of 8 (quantized: 32)
+ *
+ * One subgroup a workgroup, lanes along K so that neighbours read neighbouring words of b, ROWS rows
+ * of b at once so that a is read once for them.  Each lane sums its own k in order, then the lanes
+ * are added. */
+#extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#include "mem.glsl"
+#include "args/matmul.h"
+
+layout(local_size_x_id = 0) in; /* the subgroup */
+layout(constant_id = 1) const uint M = 1;
+layout(constant_id = 2) const uint B_TYPE = APUS_F32;
+layout(constant_id = 3) const uint ROWS = 4;
+layout(constant_id = 4) const uint WIDE = 1; /* pieces of 8 k that a lane takes in a turn: q8_0 1, 2; q4 1, 2, 4 */
+layout(push_constant) uniform Push { apus_matmul_push p; };
+#include "matmul_epilogue.glsl"
+
+float sum[ROWS * M];
+uvec4 words[ROWS];  /* WIDE pieces of each row as they lie in memory; f32: the first quad of one */
+uvec4 words2[ROWS]; /* f32: the second quad */
+vec2 scale[ROWS];
+
+/* WIDE pieces of row n, from its piece c on. */
+void load(uint r, uint n, uint c)
+{
+    const uint at = n * (p.k >> 3) + c;
+    if (B_TYPE == APUS_F32) {
+        words[r] = BufU4(p.b).v[2 * at];
+        words2[r] = BufU4(p.b).v[2 * at + 1];
+        return;
+    }
+    if (B_TYPE <= APUS_BF16) {
+        words[r] = BufU4(p.b).v[at];
+        return;
+    }
+    scale[r] = apus_block_scale(B_TYPE, p.scales, n, p.scale_words, c >> 2);
+    if (B_TYPE == APUS_Q8_0)
+        words[r] = WIDE == 1 ? BufU2(p.b).v[at].xyxy : BufU4(p.b).v[at >> 1];
+    else if (WIDE == 1)
+        words[r].x = BufU(p.b).v[at];
+    else if (WIDE == 2)
+        words[r].xy = BufU2(p.b).v[at >> 1];
+    else
+        words[r] = BufU4(p.b).v[at >> 2];
+}
+
+/* Piece i of row r. */
+void decode(uint r, uint i, out vec4 b0, out vec4 b1)
+{
+    const uvec4 w = words[r];
+    const vec2 s = scale[r];
+
+    if (B_TYPE == APUS_F32) {
+        b0 = uintBitsToFloat(w);
+        b1 = uintBitsToFloat(words2[r]);
+    } else if (B_TYPE <= APUS_BF16) {
+        b0 = B_TYPE == APUS_F16 ? apus_half4(w.xy) : apus_bhalf4(w.xy);
+        b1 = B_TYPE == APUS_F16 ? apus_half4(w.zw) : apus_bhalf4(w.zw);
+    } else if (B_TYPE == APUS_Q8_0) {
+        b0 = apus_sbytes(w[2 * i]) * s.x;
+        b1 = apus_sbytes(w[2 * i + 1]) * s.x;
+    } else {
+        b0 = apus_nibbles(w[i], 0) * s.x + s.y;
+        b1 = apus_nibbles(w[i], 1) * s.x + s.y;
+    }
+}
+
+/* Piece i of what is loaded, which is piece k8 of the rows. */
+void add8(uint i, uint k8)
+{
+    vec4 b0[ROWS], b1[ROWS];
+
+    [[unroll]] for (uint r = 0; r < ROWS; r++)
+        decode(r, i, b0[r], b1[r]);
+    [[unroll]] for (uint m = 0; m < M; m++) {
+        const uint at = (m * (p.k >> 3) + k8) * 2;
+        const vec4 a0 = BufF4(p.a).v[at], a1 = BufF4(p.a).v[at + 1];
+        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            float s = sum[r * M + m];
+            s += a0.x * b0[r].x;
+            s += a0.y * b0[r].y;
+            s += a0.z * b0[r].z;
+            s += a0.w * b0[r].w;
+            s += a1.x * b1[r].x;
+            s += a1.y * b1[r].y;
+            s += a1.z * b1[r].z;
+            s += a1.w * b1[r].w;
+            sum[r * M + m] = s;
+        }
+    }
+}
+
+void main()
+{
+    const uint n0 = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * ROWS;
+    const uint lane = gl_LocalInvocationID.x, k8 = p.k >> 3;
+    const uint live = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
+    float mine = 0.0;
+
+    if (n0 >= p.n)
+        return;
+    [[unroll]] for (uint i = 0; i < ROWS * M; i++)
+        sum[i] = 0.0;
+    for (uint c = lane * WIDE; c < k8; c += gl_WorkGroupSize.x * WIDE) {
+        [[unroll]] for (uint r = 0; r < ROWS; r++)
+            load(r, min(n0 + r, p.n - 1), c);
+        [[unroll]] for (uint i = 0; i < WIDE; i++)
+            add8(i, c + i);
+    }
+    /* Sum i is stored by lane i; a subgroup's width of sums at a time. */
+    [[unroll]] for (uint i = 0; i < ROWS * M; i++) {
+        const float s = subgroupAdd(sum[i]);
+        const uint turn = i % gl_WorkGroupSize.x;
+        mine = lane == turn ? s : mine;
+        if (turn == gl_WorkGroupSize.x - 1 || i == ROWS * M - 1) {
+            const uint at = i - turn + lane, m = at % M, n = n0 + at / M;
+            if (lane <= turn && m < live && n < p.n)
+                matmul_store1(m, n, mine);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+/* optest.h - the runner of operator tests.
+ *
+ * A test gives inputs, a builder and a definition in double precision, written from the paper; the
+ * runner derives the rest, for every algorithm that it is told to force and the device can run:
+ * values within a derived bound, gradients against central differences of the definition, the same
+ * bits twice, a guard of its own NaN pattern behind every tensor, hazards checked. */
+#ifndef APUS_OPTEST_H
+#define APUS_OPTEST_H
+
+#include "exec.h"
+#include "harness.h"
+
+#define OPTEST_MAX 12
+
+typedef struct optest_tensor {
+    const char *name;
+    apus_dtype dtype;
+    uint32_t n_dims, dims[4];
+    bool step;       /* an array of the step buffer (u32 or f32), not a bound tensor */
+    bool fixed;      /* no gradient is wanted */
+    bool trained;    /* its gradient is added to a persistent buffer (grad_into) */
+    float scale;     /* random values in [-scale, scale]; 0: 1 */
+    apus_rows rows;  /* live rows; max 0: all */
+    double *value;   /* made by the runner (decoded where quantized); tests may overwrite in `fill` */
+    uint32_t *u32;   /* of u32 tensors, set by `fill` */
+} optest_tensor;
+
+typedef struct optest optest;
+struct optest {
+    const char *name; /* also why it is there: "one more than a tile" */
+    const char *force[12]; /* algorithms to force in turn; empty: the default choice only */
+    bool narrow;      /* the forced algorithm rounds inputs to 16 bits: bound of 2^-8 (bf16) or 2^-11 */
+    optest_tensor in[OPTEST_MAX], out[4];
+    uint32_t n_in, n_out; /* counted by the runner up to the first without a name */
+    const void *params;
+    /* Give values where random ones will not do (indices, positions, labels).  May be NULL. */
+    void (*fill)(optest *t);
+    /* Build the node(s); outs[i] for each output. */
+    void (*build)(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs);
+    /* out[i][e] from in[][]; magnitude[i][e] = sum of the absolute values of its terms (at least the
+     * size of any intermediate), terms = how many are summed in the longest sum. */
+    void (*define)(const optest *t, const double *const *in, double **out, double **magnitude,
+                   uint32_t *terms);
+    uint32_t vars[APUS_STEP_VARS]; /* step variables of the run */
+    double grad_bound; /* relative; 0: 1e-4 */
+    double extra_bound; /* absolute, for functions with a stated precision (exp, sin); 0: none */
+};
+
+/* Run a table of cases on the device (one for the program).  Failures go to the harness. */
+void optest_run(optest *cases, size_t n);
+/* The program's device and exec; NULL after harness_skip where there is no Vulkan. */
+apus_exec *optest_exec(void);
+apus_gpu *optest_gpu(void);
+/* Deterministic random numbers in [-1, 1). */
+double optest_random(uint64_t *state);
+
+#endif
