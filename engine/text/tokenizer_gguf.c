@@ -2,43 +2,46 @@
  * byte-level BPE; .tokens has the pieces by id, .token_type says which are special, .merges is as
  * in a tokenizer.json, .pre names the cuts (pretokenizer.def). */
 #include "gguf.h"
+#include "pretokenizer.h"
 #include "text_internal.h"
 
 enum { TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4 }; /* of tokenizer.ggml.token_type */
-
-typedef struct apusi_pretokenizer {
-    const char *name;
-    apusi_form form;
-    bool ignore_merges;
-    const char *cuts[2];
-} pretokenizer;
 
 static bool same(apus_gguf_text text, const char *name)
 {
     return text.bytes == strlen(name) && !memcmp(text.text, name, text.bytes);
 }
 
-static apus_status set_cuts(apus_tokenizer *t, apus_gguf_text pre)
+apus_status apusi_pretokenizer_find(const apusi_pretokenizer **out, apus_gguf_text pre,
+                                    const char *where)
 {
-    const pretokenizer rows[] = {
+    static const apusi_pretokenizer rows[] = {
 #define X(name, form, ignore_merges, cut, cut2) { name, form, ignore_merges, { cut, cut2 } },
 #include "pretokenizer.def"
 #undef X
     };
 
-    for (size_t i = 0; i < APUS_COUNT(rows); i++) {
-        if (!same(pre, rows[i].name))
-            continue;
-        t->form = rows[i].form;
-        t->ignore_merges = rows[i].ignore_merges;
-        for (size_t c = 0; c < 2 && rows[i].cuts[c]; c++)
-            APUS_FORWARD(apusi_add_split(t, rows[i].cuts[c], false, APUSI_ISOLATED, false));
-        return APUS_OK;
-    }
+    for (size_t i = 0; i < APUS_COUNT(rows); i++)
+        if (same(pre, rows[i].name)) {
+            *out = &rows[i];
+            return APUS_OK;
+        }
     return apus_fail(APUS_ERR_SUPPORT,
                      "%s: the pre-tokenizer '%.*s' (tokenizer.ggml.pre) is not "
                      "supported yet; use the model's Hugging Face folder",
-                     t->where, (int)(pre.bytes < 60 ? pre.bytes : 60), pre.text);
+                     where, (int)(pre.bytes < 60 ? pre.bytes : 60), pre.text);
+}
+
+static apus_status set_cuts(apus_tokenizer *t, apus_gguf_text pre)
+{
+    const apusi_pretokenizer *row = NULL;
+
+    APUS_FORWARD(apusi_pretokenizer_find(&row, pre, t->where));
+    t->form = row->form;
+    t->ignore_merges = row->ignore_merges;
+    for (size_t c = 0; c < 2 && row->cuts[c]; c++)
+        APUS_FORWARD(apusi_add_split(t, row->cuts[c], false, APUSI_ISOLATED, false));
+    return APUS_OK;
 }
 
 static apus_status strings_of(const apus_tokenizer *t, const apus_gguf *gguf, const char *key,

@@ -112,7 +112,7 @@ static apus_status open_model(apusi_trainer *t)
         return apus_adapters_new(t->adapters, 0, &fresh);
     APUS_FORWARD(apus_adapters_load(t->adapters, 0, from));
     t->adapters->slots[0].dropout = p->lora_dropout;
-    return APUS_OK;
+    return p->resume ? APUS_OK : apus_adapters_set_rslora(t->adapters, 0, p->use_rslora);
 }
 
 /* Tokens of the largest micro batch of an epoch-long look at the rows: the longest rows together. */

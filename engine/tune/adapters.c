@@ -106,23 +106,36 @@ void apusi_slot_place(apus_adapters *ad, uint32_t slot, uint32_t module, uint32_
     s->n_params += (uint64_t)rank * (w->cols + w->rows);
 }
 
-apus_status apusi_slot_end(apus_adapters *ad, uint32_t slot, const float *values)
+static apus_status write_entries(apus_adapters *ad, uint32_t slot)
 {
     apus_lora_slot *s = &ad->slots[slot];
-    apus_gpu *gpu = ad->model->gpu;
 
     s->scale = (float)(s->rslora ? s->alpha / sqrt((double)s->rank) : s->alpha / s->rank);
-    APUS_FORWARD(apus_buffer_create(gpu, &s->slab, s->n * 4, APUS_MEMORY_DEVICE, "adapter"));
-    APUS_FORWARD(apus_buffer_write(gpu, &s->slab, 0, values, s->n * 4));
     for (uint32_t i = 0; i < ad->n_modules; i++) {
         const apus_lora_place *p = &s->places[i];
         struct apus_lora_entry e = { 0 };
         if (p->rank)
             e = (struct apus_lora_entry) { .a = s->slab.address + 4 * p->a, .b = s->slab.address + 4 * p->b,
                                            .scale = s->scale, .rank = p->rank };
-        APUS_FORWARD(apus_buffer_write(gpu, &ad->table, ((uint64_t)i * ad->n_slots + slot) * sizeof(e), &e, sizeof(e)));
+        APUS_FORWARD(apus_buffer_write(ad->model->gpu, &ad->table, ((uint64_t)i * ad->n_slots + slot) * sizeof(e),
+                                       &e, sizeof(e)));
     }
     return APUS_OK;
+}
+
+apus_status apusi_slot_end(apus_adapters *ad, uint32_t slot, const float *values)
+{
+    apus_lora_slot *s = &ad->slots[slot];
+
+    APUS_FORWARD(apus_buffer_create(ad->model->gpu, &s->slab, s->n * 4, APUS_MEMORY_DEVICE, "adapter"));
+    APUS_FORWARD(apus_buffer_write(ad->model->gpu, &s->slab, 0, values, s->n * 4));
+    return write_entries(ad, slot);
+}
+
+apus_status apus_adapters_set_rslora(apus_adapters *ad, uint32_t slot, bool rslora)
+{
+    ad->slots[slot].rslora = rslora;
+    return write_entries(ad, slot);
 }
 
 /* Is "model.layers.0.self_attn.q_proj" a target by its last part or its full name? */

@@ -64,6 +64,8 @@ apus_status apus_adapters_new(apus_adapters *ad, uint32_t slot, const apus_lora_
  * Errors: APUS_ERR_MISSING, APUS_ERR_FORMAT, APUS_ERR_SHAPE (an adapter of another model: which
  * tensor), APUS_ERR_SUPPORT (another kind of adapter, a rank above max_rank). */
 apus_status apus_adapters_load(apus_adapters *ad, uint32_t slot, const char *folder);
+/* Scale by alpha / sqrt(rank) from now on, or by alpha / rank. */
+apus_status apus_adapters_set_rslora(apus_adapters *ad, uint32_t slot, bool rslora);
 /* The rank and kind of a PEFT folder without loading it. */
 apus_status apus_adapter_peek(const char *folder, apus_lora_config *out);
 /* Write a PEFT folder.  Errors: APUS_ERR_IO, APUS_ERR_MEMORY, APUS_ERR_DEVICE. */

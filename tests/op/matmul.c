@@ -53,64 +53,150 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = live_k + 3;
 }
 
-#define FORCE { "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:tile" }
+#define EXACT                                                                                      \
+    { "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:tile", "matmul:tile_wide", "matmul:tile_large" }
+#define COOP_F16 { "matmul:coop", "matmul:coop_large" }
+#define COOP_BF16 { "matmul:coop_bf16", "matmul:coop_bf16_large" }
+/* `kind_` with a result of (m, n) and sums over k. */
+#define SHAPES(kind_, m, n, k, type)                                                               \
+    .build = build, .define = define, .out = { { "y" } }, .in = {                                  \
+        { "a", APUS_F32, 2, { (kind_) == APUS_TN ? k : m, (kind_) == APUS_TN ? m : k } },          \
+        { "b", type, 2, { (kind_) == APUS_NT ? n : k, (kind_) == APUS_NT ? k : n }, .trained = true } \
+    }
 #define CASE(text, kind_, m, n, k, type, ...)                                                      \
-    { .name = text, .force = FORCE, .build = build, .define = define, .out = { { "y" } },           \
-      .params = &(const struct params) { .kind = kind_, __VA_ARGS__ },                              \
-      .in = { { "a", APUS_F32, 2, { kind_ == APUS_TN ? k : m, kind_ == APUS_TN ? m : k } },         \
-              { "b", type, 2, { kind_ == APUS_NT ? n : k, kind_ == APUS_NT ? k : n },               \
-                .trained = true } } }
+    { .name = text, .force = EXACT, SHAPES(kind_, m, n, k, type),                                  \
+      .params = &(const struct params) { .kind = kind_, __VA_ARGS__ } }
+#define NARROW(text, bits, force_, kind_, m, n, k, type, ...)                                      \
+    { .name = text, .force = force_, .narrow = bits, SHAPES(kind_, m, n, k, type),                 \
+      .params = &(const struct params) { .kind = kind_, __VA_ARGS__ } }
 
 TEST(every_kind_and_shape)
 {
-    static optest cases[] = {
+    optest cases[] = {
         CASE("one element", APUS_NT, 1, 1, 8, APUS_F32, 0),
         CASE("nothing divides", APUS_NT, 5, 7, 3, APUS_F32, 0),
         CASE("one row: mat-vec", APUS_NT, 1, 48, 64, APUS_F32, 0),
         CASE("one more than a tile", APUS_NT, 65, 33, 40, APUS_F32, 0),
         CASE("whole tiles, scaled", APUS_NT, 64, 64, 64, APUS_F32, .alpha = 0.37f),
         CASE("long sum", APUS_NT, 9, 17, 1096, APUS_F32, 0),
+        CASE("more than the largest tile", APUS_NT, 130, 141, 21, APUS_F32, 0),
         CASE("gradient of an input", APUS_NN, 33, 36, 20, APUS_F32, 0),
         CASE("gradient of an input, odd", APUS_NN, 3, 5, 7, APUS_F32, 0),
+        CASE("gradient of an input, large", APUS_NN, 129, 132, 36, APUS_F32, .alpha = -2.0f),
         CASE("gradient of a weight", APUS_TN, 36, 20, 37, APUS_F32, 0),
-        CASE("gradient of a weight, rank 2", APUS_TN, 2, 24, 19, APUS_F32, 0),
+        CASE("gradient of a weight, odd", APUS_TN, 7, 3, 5, APUS_F32, 0),
+        CASE("gradient of a weight, large", APUS_TN, 132, 131, 19, APUS_F32, 0),
+        CASE("gradient of an adapter, rank 2", APUS_TN, 2, 24, 19, APUS_F32, 0),
+        CASE("gradient of an adapter, rank 8", APUS_TN, 72, 8, 70, APUS_F32, 0),
+    };
+    optest_run(cases, APUS_COUNT(cases));
+}
+
+TEST(few_rows)
+{
+    optest cases[] = {
+        CASE("two rows", APUS_NT, 2, 37, 136, APUS_F32, 0),
+        CASE("three rows", APUS_NT, 3, 22, 64, APUS_F16, 0),
+        CASE("four rows", APUS_NT, 4, 21, 288, APUS_Q8_0, 0),
+        CASE("five rows", APUS_NT, 5, 19, 64, APUS_BF16, 0),
+        CASE("seven rows", APUS_NT, 7, 33, 96, APUS_Q4_0, 0),
+        CASE("eight rows", APUS_NT, 8, 18, 160, APUS_Q4_1, 0),
+        CASE("nine rows", APUS_NT, 9, 18, 96, APUS_Q8_0, 0),
+        CASE("one row, a turn and a bit", APUS_NT, 1, 41, 1056, APUS_Q4_1, 0),
+        CASE("one row of bytes", APUS_NT, 1, 42, 672, APUS_Q8_0, 0),
+        CASE("one row of halves", APUS_NT, 1, 43, 584, APUS_F16, 0),
     };
     optest_run(cases, APUS_COUNT(cases));
 }
 
 TEST(every_format)
 {
-    static optest cases[] = {
-        CASE("f16", APUS_NT, 13, 24, 64, APUS_F16, 0),   CASE("bf16", APUS_NT, 13, 24, 64, APUS_BF16, 0),
-        CASE("q8_0", APUS_NT, 13, 24, 96, APUS_Q8_0, 0), CASE("q4_0", APUS_NT, 70, 20, 96, APUS_Q4_0, 0),
-        CASE("q4_1", APUS_NT, 13, 24, 64, APUS_Q4_1, 0), CASE("q4_1 one row", APUS_NT, 1, 40, 576, APUS_Q4_1, 0),
-        CASE("f16 nn", APUS_NN, 13, 24, 64, APUS_F16, 0), CASE("bf16 nn", APUS_NN, 13, 24, 64, APUS_BF16, 0),
-        CASE("q8_0 nn", APUS_NN, 9, 96, 20, APUS_Q8_0, 0), CASE("q4_0 nn", APUS_NN, 35, 64, 24, APUS_Q4_0, 0),
+    optest cases[] = {
+        CASE("f16", APUS_NT, 13, 24, 64, APUS_F16, 0),
+        CASE("f16, odd", APUS_NT, 13, 23, 61, APUS_F16, 0),
+        CASE("bf16", APUS_NT, 13, 24, 64, APUS_BF16, 0),
+        CASE("q8_0", APUS_NT, 13, 24, 96, APUS_Q8_0, 0),
+        CASE("q4_0", APUS_NT, 70, 20, 96, APUS_Q4_0, 0),
+        CASE("q4_1", APUS_NT, 13, 24, 64, APUS_Q4_1, 0),
+        CASE("q4_1 one row", APUS_NT, 1, 40, 576, APUS_Q4_1, 0),
+        CASE("f16 nn", APUS_NN, 13, 24, 64, APUS_F16, 0),
+        CASE("bf16 nn, odd", APUS_NN, 13, 25, 62, APUS_BF16, 0),
+        CASE("q8_0 nn", APUS_NN, 9, 96, 20, APUS_Q8_0, 0),
+        CASE("q4_0 nn", APUS_NN, 35, 64, 24, APUS_Q4_0, 0),
         CASE("q4_1 nn", APUS_NN, 9, 96, 20, APUS_Q4_1, 0),
     };
     optest_run(cases, APUS_COUNT(cases));
 }
 
+/* Matrix cores: the sums of absolute terms of gradients stay below 16 (see optest.c). */
+TEST(rounded_to_f16)
+{
+    optest cases[] = {
+        NARROW("one fragment", 11, COOP_F16, APUS_NT, 8, 8, 8, APUS_F32, 0),
+        NARROW("nothing divides", 11, COOP_F16, APUS_NT, 5, 7, 3, APUS_F32, 0),
+        NARROW("more than a block", 11, COOP_F16, APUS_NT, 67, 33, 40, APUS_F16, .alpha = 0.37f),
+        NARROW("q8_0", 11, COOP_F16, APUS_NT, 13, 24, 96, APUS_Q8_0, 0),
+        NARROW("q4_1", 11, COOP_F16, APUS_NT, 33, 20, 64, APUS_Q4_1, 0),
+        NARROW("nn f32", 11, COOP_F16, APUS_NN, 33, 36, 20, APUS_F32, 0),
+        NARROW("nn bf16, odd", 11, COOP_F16, APUS_NN, 13, 25, 62, APUS_BF16, 0),
+        NARROW("nn q4_0", 11, COOP_F16, APUS_NN, 35, 64, 24, APUS_Q4_0, 0),
+        NARROW("nn two blocks", 11, COOP_F16, APUS_NN, 130, 132, 36, APUS_F16, 0),
+        NARROW("tn", 11, COOP_F16, APUS_TN, 36, 20, 37, APUS_F32, 0),
+        NARROW("tn, odd", 11, COOP_F16, APUS_TN, 67, 131, 19, APUS_F32, 0),
+    };
+    optest_run(cases, APUS_COUNT(cases));
+}
+
+TEST(rounded_to_bf16)
+{
+    optest cases[] = {
+        NARROW("more than a block", 8, COOP_BF16, APUS_NT, 67, 33, 40, APUS_BF16, 0),
+        NARROW("nn q8_0", 8, COOP_BF16, APUS_NN, 9, 96, 20, APUS_Q8_0, 0),
+        NARROW("tn, odd", 8, COOP_BF16, APUS_TN, 67, 131, 19, APUS_F32, 0),
+    };
+    optest_run(cases, APUS_COUNT(cases));
+}
+
+/* With a bias, a residual or live rows. */
+#define WITH(text, force_, bits, m, n, k, type, ...)                                               \
+    { .name = text, .force = force_, .narrow = bits, .build = build, .define = define,             \
+      .out = { { "y" } }, .in = { { "a", APUS_F32, 2, { m, k } },                                  \
+                                  { "b", type, 2, { n, k }, .trained = true }, __VA_ARGS__ }
+
 TEST(bias_and_accumulation)
 {
-    static optest cases[] = {
-        { .name = "bias", .force = FORCE, .build = build, .define = define, .out = { { "y" } },
-          .params = &(const struct params) { .bias = true },
-          .in = { { "a", APUS_F32, 2, { 6, 16 } }, { "b", APUS_F32, 2, { 12, 16 }, .trained = true },
-                  { "bias", APUS_F32, 1, { 12 }, .fixed = true } } },
-        { .name = "residual", .force = FORCE, .build = build, .define = define, .out = { { "y" } },
-          .params = &(const struct params) { .acc = true },
-          .in = { { "a", APUS_F32, 2, { 6, 16 } }, { "b", APUS_F16, 2, { 12, 16 } },
-                  { "acc", APUS_F32, 2, { 6, 12 } } } },
-        { .name = "live rows", .force = FORCE, .build = build, .define = define, .out = { { "y" } },
-          .params = &(const struct params) { .kind = APUS_NT }, .vars = { [APUS_VAR_TOKENS] = 37 },
-          .in = { { "a", APUS_F32, 2, { 64, 16 }, .rows = { APUS_VAR_TOKENS, 0, 64, 1 } },
-                  { "b", APUS_Q8_0, 2, { 12, 32 } } } },
-        { .name = "live sum", .force = FORCE, .build = build, .define = define, .out = { { "y" } },
-          .params = &(const struct params) { .kind = APUS_TN }, .vars = { [APUS_VAR_TOKENS] = 37 },
-          .in = { { "a", APUS_F32, 2, { 64, 16 }, .rows = { APUS_VAR_TOKENS, 0, 64, 1 } },
-                  { "b", APUS_F32, 2, { 64, 12 } } } },
+    optest cases[] = {
+        WITH("bias", EXACT, 0, 6, 12, 16, APUS_F32, { "bias", APUS_F32, 1, { 12 }, .fixed = true }),
+          .params = &(const struct params) { .bias = true } },
+        WITH("residual", EXACT, 0, 6, 12, 16, APUS_F16, { "acc", APUS_F32, 2, { 6, 12 } }),
+          .params = &(const struct params) { .acc = true } },
+        WITH("both, scaled, odd", EXACT, 0, 6, 13, 40, APUS_F32,
+             { "bias", APUS_F32, 1, { 13 }, .fixed = true }, { "acc", APUS_F32, 2, { 6, 13 } }),
+          .params = &(const struct params) { .bias = true, .acc = true, .alpha = 0.5f } },
+        WITH("both on matrix cores", COOP_F16, 11, 6, 13, 40, APUS_F32,
+             { "bias", APUS_F32, 1, { 13 }, .fixed = true }, { "acc", APUS_F32, 2, { 6, 13 } }),
+          .params = &(const struct params) { .bias = true, .acc = true, .alpha = 0.5f } },
     };
-    cases[2].in[0].dims[1] = 32;
+    optest_run(cases, APUS_COUNT(cases));
+}
+
+TEST(live_rows)
+{
+    optest cases[] = {
+        CASE("live rows", APUS_NT, 64, 12, 32, APUS_Q8_0, 0),
+        CASE("live rows, whole blocks dead", APUS_NT, 200, 40, 32, APUS_F32, 0),
+        CASE("live rows of few", APUS_NT, 8, 12, 32, APUS_Q4_0, 0),
+        CASE("live rows nn", APUS_NN, 200, 36, 8, APUS_F32, 0),
+        CASE("live sum", APUS_TN, 16, 12, 64, APUS_F32, 0),
+        CASE("no live sum", APUS_TN, 16, 12, 64, APUS_F32, 0),
+        NARROW("live rows on matrix cores", 11, COOP_F16, APUS_NT, 200, 40, 32, APUS_F32, 0),
+        NARROW("live sum on matrix cores", 11, COOP_F16, APUS_TN, 16, 12, 64, APUS_F32, 0),
+    };
+    const uint32_t live[] = { 37, 61, 5, 64, 37, 0, 61, 37 };
+
+    for (size_t i = 0; i < APUS_COUNT(cases); i++) {
+        cases[i].in[0].rows = (apus_rows) { APUS_VAR_TOKENS, 0, cases[i].in[0].dims[0], 1 };
+        cases[i].vars[APUS_VAR_TOKENS] = live[i];
+    }
     optest_run(cases, APUS_COUNT(cases));
 }

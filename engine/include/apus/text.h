@@ -39,6 +39,10 @@ typedef struct apus_tokenizer apus_tokenizer;
  * APUS_ERR_SUPPORT (the unsupported part by its name), APUS_ERR_MEMORY. */
 apus_status apus_tokenizer_open(apus_tokenizer **out, const char *path);
 void apus_tokenizer_close(apus_tokenizer **tokenizer); /* accepts &{NULL} */
+/* Write the tokenizer of a GGUF file into a folder as Hugging Face's files: tokenizer.json,
+ * tokenizer_config.json, generation_config.json, chat_template.jinja.
+ * Errors: as opening; APUS_ERR_IO. */
+apus_status apus_tokenizer_save(const char *gguf, const char *folder);
 
 enum {
     APUS_ENCODE_ADD_SPECIAL = 1,   /* what the model wants around a text: <|begin_of_text|> */

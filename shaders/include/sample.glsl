@@ -1,0 +1,48 @@
+/* sample.glsl - logits as sampling sees them: finite, with the repetition penalty. */
+#ifndef APUS_SAMPLE_GLSL
+#define APUS_SAMPLE_GLSL
+#include "mem.glsl"
+#include "args/sample.h"
+
+#define LARGEST 3.4028234e38 /* the largest finite f32 */
+#define DEAD (-LARGEST)      /* -inf, NaN: never drawn */
+
+layout(push_constant) uniform Push { apus_sample_push p; };
+
+float setting_f(uint row, uint word)
+{
+    return BufF(p.settings).v[row * APUS_SAMPLE_WORDS + word];
+}
+
+uint setting_u(uint row, uint word)
+{
+    return BufU(p.settings).v[row * APUS_SAMPLE_WORDS + word];
+}
+
+/* The row of `seen`, or no address where there is no penalty. */
+uvec2 seen_row(uint row)
+{
+    const uint slot = setting_u(row, APUS_SAMPLE_SLOT);
+    const float penalty = setting_f(row, APUS_SAMPLE_PENALTY);
+
+    if (apus_none(p.seen) || slot >= p.slots || !(penalty > 0.0) || penalty == 1.0)
+        return uvec2(0);
+    return apus_at(p.seen, slot, 4 * p.seen_words);
+}
+
+/* By bits: a compiler may take comparisons with NaN for granted. */
+float alive(float z)
+{
+    const uint u = floatBitsToUint(z);
+    if ((u & 0x7fffffffu) > 0x7f800000u)
+        return DEAD;
+    return clamp(z, DEAD, LARGEST);
+}
+
+/* Keskar et al. 2019, arXiv:1909.05858, section 4.1, as the reference does it: once an id. */
+float penalized(float z, float penalty)
+{
+    return alive(z < 0.0 ? z * penalty : z / penalty);
+}
+
+#endif

@@ -1,0 +1,128 @@
+/* sequences.h - steps of several sequences, for the tests of attention and of the cache. */
+#ifndef APUS_TESTS_OP_SEQUENCES_H
+#define APUS_TESTS_OP_SEQUENCES_H
+
+#include "attention.h"
+#include "optest.h"
+
+#define SEQS 4
+#define ROOM 512 /* elements of an array of the step buffer, at most */
+
+/* What a case is made of: sequences one after the other, each of `before` tokens that the cache has
+ * already and `rows` tokens of this step. */
+typedef struct step_shape {
+    apus_attention_params p;
+    uint32_t n, before[SEQS], rows[SEQS];
+    bool cached;          /* keys by shuffled pages of a cache, not the step's own rows */
+    uint32_t page_tokens; /* 0: 8 */
+    uint32_t block_tokens; /* 0: what apus_attention_block_tokens says */
+    uint32_t spare;       /* rows, blocks and sequences that are not live */
+    uint32_t pos[ROOM], seq[ROOM], base[SEQS * 2], length[SEQS * 2], pages[ROOM], blocks[ROOM];
+} step_shape;
+
+static inline uint32_t step_page(const step_shape *t)
+{
+    return t->page_tokens ? t->page_tokens : 8;
+}
+
+static inline uint32_t step_rows(const step_shape *t)
+{
+    uint32_t rows = 0;
+
+    for (uint32_t i = 0; i < t->n; i++)
+        rows += t->rows[i];
+    return rows;
+}
+
+/* Pages a sequence may have. */
+static inline uint32_t step_max_pages(const step_shape *t)
+{
+    uint32_t most = t->cached ? 0 : step_rows(t) + t->spare;
+
+    for (uint32_t i = 0; i < t->n && t->cached; i++)
+        most = t->before[i] + t->rows[i] > most ? t->before[i] + t->rows[i] : most;
+    return (uint32_t)apus_ceil_div(most, step_page(t)) + 1;
+}
+
+/* Row of key j of sequence s, written down from the definition of the page table. */
+static inline uint32_t step_key_row(const step_shape *t, uint32_t s, uint32_t j)
+{
+    const uint32_t at = j + t->base[s], page = step_page(t);
+
+    return t->pages[s * step_max_pages(t) + at / page] * page + at % page;
+}
+
+/* Rows of the keys: the cache's, or the step's. */
+static inline uint32_t step_key_rows(const step_shape *t)
+{
+    return t->cached ? t->n * step_max_pages(t) * step_page(t) : step_rows(t) + t->spare;
+}
+
+static inline uint32_t step_max_blocks(const step_shape *t)
+{
+    return step_rows(t) + t->spare;
+}
+
+static inline uint32_t step_block_tokens(const step_shape *t)
+{
+    return t->block_tokens ? t->block_tokens
+                           : apus_attention_block_tokens(apus_gpu_caps(optest_gpu()), t->p.heads, t->p.kv_heads,
+                                                         t->p.head_dim, step_rows(t));
+}
+
+/* The arrays of the step; dead entries hold numbers that would be seen if they were used. */
+static inline uint32_t step_fill(step_shape *t)
+{
+    const uint32_t max_pages = step_max_pages(t), all = t->n * max_pages;
+    uint32_t first[SEQS], at = 0;
+
+    for (uint32_t i = 0; i < ROOM; i++) {
+        t->pos[i] = t->seq[i] = 0;
+        t->blocks[i] = t->pages[i] = 0;
+    }
+    for (uint32_t s = 0; s < t->n; s++) {
+        first[s] = at;
+        t->base[s] = t->cached ? 0 : at;
+        t->length[s] = t->before[s] + t->rows[s];
+        for (uint32_t i = 0; i < t->rows[s]; i++, at++) {
+            t->pos[at] = t->before[s] + i;
+            t->seq[at] = s;
+        }
+        for (uint32_t i = 0; i < max_pages; i++) /* 7 shares no factor with the number of pages below */
+            t->pages[s * max_pages + i] = t->cached ? (7 * (s * max_pages + i) + 3) % all : i;
+    }
+    CHECK(all % 7 != 0 || !t->cached);
+    return apus_blocks_fill(t->blocks, first, t->rows, t->n, step_block_tokens(t));
+}
+
+/* The inputs pos, seq, base, length, pages, blocks of a case, from `at` on. */
+static inline void step_inputs(optest *t, step_shape *p, uint32_t at)
+{
+    const uint32_t rows = step_rows(p), max = rows + p->spare, blocks = step_max_blocks(p);
+    const apus_rows live = { APUS_VAR_TOKENS, 0, max, 1 };
+
+    t->vars[APUS_VAR_BLOCKS] = step_fill(p);
+    t->vars[APUS_VAR_TOKENS] = rows;
+    t->vars[APUS_VAR_SEQUENCES] = p->n;
+    t->in[at] = (optest_tensor) { "pos", APUS_U32, 1, { max }, .step = true, .rows = live, .u32 = p->pos };
+    t->in[at + 1] = (optest_tensor) { "seq", APUS_U32, 1, { max }, .step = true, .rows = live, .u32 = p->seq };
+    t->in[at + 2] = (optest_tensor) { "base", APUS_U32, 1, { p->n }, .step = true, .u32 = p->base };
+    t->in[at + 3] = (optest_tensor) { "length", APUS_U32, 1, { p->n }, .step = true, .u32 = p->length };
+    t->in[at + 4] = (optest_tensor) { "pages", APUS_U32, 1, { p->n * step_max_pages(p) }, .step = true,
+                                      .u32 = p->pages };
+    t->in[at + 5] = (optest_tensor) { "blocks", APUS_U32, 1, { 2 * blocks }, .step = true,
+                                      .rows = { APUS_VAR_BLOCKS, 0, blocks, 2 }, .u32 = p->blocks };
+    CHECK(max <= ROOM && 2 * blocks <= ROOM && p->n * step_max_pages(p) <= ROOM);
+}
+
+/* The sequences as the builders take them, from inputs `at` on. */
+static inline apus_sequences step_sequences(const step_shape *p, apus_tensor *const *in, uint32_t at)
+{
+    return (apus_sequences) {
+        .pos = in[at], .seq = in[at + 1], .base = in[at + 2], .length = in[at + 3], .pages = in[at + 4],
+        .blocks = in[at + 5], .page_tokens = step_page(p), .max_pages = step_max_pages(p),
+        .block_tokens = step_block_tokens(p), .max_blocks = step_max_blocks(p),
+    };
+}
+
+#endif
