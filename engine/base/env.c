@@ -90,3 +90,9 @@ void apus_fault_set(apus_fault kind, uint64_t n)
     call_once(&fault_once, read_faults);
     atomic_store(&fault_left[kind], n);
 }
+
+bool apus_fault_pending(apus_fault kind)
+{
+    call_once(&fault_once, read_faults);
+    return atomic_load(&fault_left[kind]) != 0;
+}

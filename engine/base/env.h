@@ -26,5 +26,7 @@ typedef enum apus_fault {
 bool apus_fault_now(apus_fault kind);
 /* Set from a test: fail the n-th call from now (1 is the next); 0 switches it off. */
 void apus_fault_set(apus_fault kind, uint64_t n);
+/* Whether a fault that was asked for has not fired yet. */
+bool apus_fault_pending(apus_fault kind);
 
 #endif

@@ -62,17 +62,23 @@ fail:
     return st;
 }
 
+static void drop_buckets(apus_session *s)
+{
+    for (uint32_t i = 0; i < s->n_buckets; i++) {
+        apus_plan_destroy(&s->buckets[i]->plan);
+        apus_graph_release(&s->buckets[i]->graph);
+        apus_free(s->buckets[i]);
+    }
+    s->n_buckets = 0;
+}
+
 void apus_session_destroy(apus_session **session)
 {
     apus_session *s = *session;
 
     if (!s)
         return;
-    for (uint32_t i = 0; i < s->n_buckets; i++) {
-        apus_plan_destroy(&s->buckets[i]->plan);
-        apus_graph_release(&s->buckets[i]->graph);
-        apus_free(s->buckets[i]);
-    }
+    drop_buckets(s);
     apus_buffer_destroy(s->model->gpu, &s->seen);
     apus_buffer_destroy(s->model->gpu, &s->drawn);
     apus_cache_release(&s->cache);
@@ -213,6 +219,8 @@ static apus_status find_bucket(apus_session *s, uint32_t tokens, uint32_t sequen
     apus_status st;
     bucket *b;
 
+    if (s->params.fresh)
+        drop_buckets(s);
     for (uint32_t i = 0; i < s->n_buckets; i++) {
         b = s->buckets[i];
         if (b->tokens == t && b->sequences == n && b->every_row == every_row) {

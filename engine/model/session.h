@@ -19,6 +19,7 @@ typedef struct apus_session_params {
     const apus_adapt_hook *hook; /* adapters, or NULL; borrowed until destroy */
     const char *force;      /* algorithms to force (tests); NULL: APUS_KERNEL */
     bool profile;
+    bool fresh;             /* build the plan anew for every run (tests) */
 } apus_session_params;
 
 typedef struct apus_sampling {

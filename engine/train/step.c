@@ -122,6 +122,8 @@ static apus_status find_micro(apus_train_step *s, uint32_t tokens, uint32_t sequ
     apus_status st;
     apusi_micro *b;
 
+    while (s->params.fresh && s->n_micros)
+        micro_free(s->micros[--s->n_micros]);
     for (uint32_t i = 0; i < s->n_micros; i++) {
         b = s->micros[i];
         if (b->tokens == t && b->sequences >= sequences && b->evaluation == evaluation) {

@@ -20,6 +20,7 @@ typedef struct apus_train_step_params {
     bool decay_all;          /* vectors are decayed too (plain torch.optim.AdamW) */
     const char *force;       /* algorithms to force (tests); NULL: APUS_KERNEL */
     bool profile;
+    bool fresh;              /* build the plan anew for every micro batch (tests) */
 } apus_train_step_params;
 
 /* One sequence of a micro batch.  labels[t] is what the model should say at position t-1: the id, or
