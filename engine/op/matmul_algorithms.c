@@ -3,6 +3,7 @@
  *   vec              few rows of a (decode) on GPUs: lanes along K
  *   coop, coop_bf16  matrix cores, operands rounded to 16 bits; _large: blocks of 128 x 128
  *   cpu              register tiles for CPU drivers: no shared memory, one subgroup a workgroup
+ *   vec_cpu          few rows of a on CPU drivers: lanes along N, loads of 16 bytes
  *   tile             blocks in shared memory, any GPU, any shape; _wide, _large: larger ones
  *   plain            one element an invocation: the definition */
 #include "matmul_problem.h"
@@ -300,6 +301,30 @@ static apus_status emit_cpu(apus_lower *l, const apus_matmul_problem *p, apus_di
     return apus_emit(l, d);
 }
 
+/* ---- vec_cpu ---- */
+
+static bool vec_cpu_fits(const apus_caps *caps, const void *problem)
+{
+    const apus_matmul_problem *p = problem;
+
+    (void)caps;
+    return p->kind == APUS_NT && p->m <= VEC_MOST_M && p->k % 32 == 0;
+}
+
+static apus_status emit_vec_cpu(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
+{
+    const uint32_t lanes = l->caps->subgroup;
+    uint32_t rows = apus_dtype_is_quant(p->b) && p->b != APUS_Q8_0 ? 2 : 1;
+
+    if (p->n < 64 * lanes) /* enough workgroups for all cores come first */
+        rows = 1;
+    d->kernel = "matmul_vec_cpu";
+    set_spec(d, (uint32_t[]) { lanes, p->m, p->b, rows }, 4);
+    d->groups[0] = (uint32_t)apus_ceil_div(p->n, lanes * rows);
+    d->live = (apus_rows) { 0 };
+    return apus_emit(l, d);
+}
+
 /* ---- plain ---- */
 
 static apus_status emit_plain(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
@@ -319,6 +344,7 @@ enum {
     COOP_BF16,
     COOP_LARGE,
     COOP,
+    VEC_CPU,
     CPU,
     TILE_LARGE,
     TILE_WIDE,
@@ -335,6 +361,7 @@ static const apus_variant variants[] = {
     [COOP_LARGE] = { "coop_large", "matmul_coop", .narrow = true, .fits = coop_large_fits,
                      .chosen = coop_large_chosen },
     [COOP] = { "coop", "matmul_coop", .narrow = true, .fits = coop_fits, .chosen = coop_chosen },
+    [VEC_CPU] = { "vec_cpu", "matmul_vec_cpu", .fits = vec_cpu_fits, .chosen = cpu_class },
     [CPU] = { "cpu", "matmul_nt_cpu", .fits = cpu_fits, .chosen = cpu_class },
     [TILE_LARGE] = { "tile_large", "matmul_tile", .fits = tile_large_fits, .chosen = tile_large_chosen },
     [TILE_WIDE] = { "tile_wide", "matmul_tile", .fits = tile_large_fits, .chosen = tile_wide_chosen },
@@ -358,6 +385,8 @@ apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const
         return emit_coop(l, p, (coop_shape) { .in = APUS_F16, .large = true }, d);
     case COOP:
         return emit_coop(l, p, (coop_shape) { .in = APUS_F16 }, d);
+    case VEC_CPU:
+        return emit_vec_cpu(l, p, d);
     case CPU:
         return emit_cpu(l, p, d);
     case TILE_LARGE:

@@ -1,0 +1,81 @@
+#version 450
+/* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for CPU drivers and few rows m: mat-vec.
+ *
+ *   a (M, K) f32, M <= 8  b (N, K) any format  ->  y (M, N) f32;  K a multiple of 32
+ *
+ * One subgroup a workgroup, lanes along N, ROWS weight rows a lane.  A turn of the loop takes 32 k: a
+ * lane's loads are 16 bytes each and one scale; every address of `a` is the same for all lanes.  Sums
+ * run in the order of k. */
+#extension GL_GOOGLE_include_directive : require
+#include "mem.glsl"
+#include "args/matmul.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint TM = 1;
+layout(constant_id = 2) const uint B_TYPE = APUS_F32;
+layout(constant_id = 3) const uint ROWS = 1;
+layout(push_constant) uniform Push { apus_matmul_push p; };
+#include "matmul_epilogue.glsl"
+
+float sum[TM * ROWS];
+
+/* Add the products of weights 4 i .. 4 i + 3 of a block whose first k is 4 * k4. */
+void add4(uint r, uint k4, uint i, vec4 b)
+{
+    [[unroll]] for (uint m = 0; m < TM; m++) {
+        const vec4 a = BufF4(p.a).v[m * (p.k >> 2) + k4 + i];
+        sum[m * ROWS + r] += a.x * b.x;
+        sum[m * ROWS + r] += a.y * b.y;
+        sum[m * ROWS + r] += a.z * b.z;
+        sum[m * ROWS + r] += a.w * b.w;
+    }
+}
+
+/* Block `c` (32 k) of weight row n. */
+void add_block(uint r, uint n, uint c)
+{
+    const uint blocks = p.k >> 5, at = n * blocks + c, k4 = 8 * c;
+    if (B_TYPE == APUS_F32) {
+        [[unroll]] for (uint i = 0; i < 8; i++)
+            add4(r, k4, i, BufF4(p.b).v[8 * at + i]);
+        return;
+    }
+    if (B_TYPE <= APUS_BF16) {
+        [[unroll]] for (uint i = 0; i < 4; i++) {
+            const uvec4 w = BufU4(p.b).v[4 * at + i];
+            add4(r, k4, 2 * i, B_TYPE == APUS_F16 ? apus_half4(w.xy) : apus_bhalf4(w.xy));
+            add4(r, k4, 2 * i + 1, B_TYPE == APUS_F16 ? apus_half4(w.zw) : apus_bhalf4(w.zw));
+        }
+        return;
+    }
+    const vec2 s = apus_block_scale(B_TYPE, p.scales, n, p.scale_words, c);
+    if (B_TYPE == APUS_Q8_0) {
+        [[unroll]] for (uint i = 0; i < 2; i++) {
+            const uvec4 w = BufU4(p.b).v[2 * at + i];
+            [[unroll]] for (uint j = 0; j < 4; j++)
+                add4(r, k4, 4 * i + j, apus_sbytes(w[j]) * s.x);
+        }
+        return;
+    }
+    const uvec4 w = BufU4(p.b).v[at];
+    [[unroll]] for (uint j = 0; j < 4; j++) {
+        add4(r, k4, 2 * j, apus_nibbles(w[j], 0) * s.x + s.y);
+        add4(r, k4, 2 * j + 1, apus_nibbles(w[j], 1) * s.x + s.y);
+    }
+}
+
+void main()
+{
+    const uint lanes = gl_WorkGroupSize.x, n0 = gl_WorkGroupID.x * lanes * ROWS + gl_LocalInvocationID.x;
+    const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
+
+    [[unroll]] for (uint i = 0; i < TM * ROWS; i++)
+        sum[i] = 0.0;
+    for (uint c = 0; c < p.k >> 5; c++)
+        [[unroll]] for (uint r = 0; r < ROWS; r++)
+            add_block(r, min(n0 + r * lanes, p.n - 1), c);
+    [[unroll]] for (uint r = 0; r < ROWS; r++)
+        [[unroll]] for (uint m = 0; m < TM; m++)
+            if (n0 + r * lanes < p.n && m < rows)
+                matmul_store1(m, n0 + r * lanes, sum[m * ROWS + r]);
+}
