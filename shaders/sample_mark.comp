@@ -1,23 +1,21 @@
 #version 450
-/* seen[token_slot[t], tokens[t] / 32] |= 1 << tokens[t] % 32
+/* seen[slot[t]] |= 1 << id[t]: the ids of this step, for the repetition penalty.
  *
- *   tokens, token_slot (T) u32  ->  seen (slots, words) u32
+ *   tokens, token_slot (T) u32  ->  seen (slots, words) u32, bit v of a row: id v
  *
- * Integer atomics: the result does not depend on the order. */
+ * Bits are only set, so the order of the atomics does not matter. */
 #extension GL_GOOGLE_include_directive : require
-#include "mem.glsl"
-#include "args/sample.h"
+#include "sample.glsl"
 
 layout(local_size_x_id = 0) in;
-layout(push_constant) uniform Push { apus_sample_push p; };
 
 void main()
 {
-    const uint t = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+    const uint t = gl_GlobalInvocationID.x;
 
-    if (t >= apus_live_rows(p.step, p.tokens_var, 0, p.tokens_max, 1))
+    if (t >= apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul))
         return;
     const uint id = BufU(p.tokens).v[t], slot = BufU(p.token_slot).v[t];
-    if (id < p.vocab && slot < p.seen_rows)
-        atomicOr(BufU(p.seen).v[slot * p.seen_words + id / 32], 1u << (id % 32));
+    if (id < p.vocab && slot < p.slots)
+        atomicOr(BufU(apus_at(p.seen, slot, 4 * p.seen_words)).v[id >> 5], 1u << (id & 31u));
 }

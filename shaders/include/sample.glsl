@@ -31,18 +31,16 @@ uvec2 seen_row(uint row)
 }
 
 /* By bits: a compiler may take comparisons with NaN for granted. */
-float alive(float z)
+vec4 alive(vec4 z)
 {
-    const uint u = floatBitsToUint(z);
-    if ((u & 0x7fffffffu) > 0x7f800000u)
-        return DEAD;
-    return clamp(z, DEAD, LARGEST);
+    const bvec4 nan = greaterThan(floatBitsToUint(z) & 0x7fffffffu, uvec4(0x7f800000u));
+    return mix(clamp(z, vec4(DEAD), vec4(LARGEST)), vec4(DEAD), nan);
 }
 
 /* Keskar et al. 2019, arXiv:1909.05858, section 4.1, as the reference does it: once an id. */
-float penalized(float z, float penalty)
+vec4 penalized(vec4 z, float penalty)
 {
-    return alive(z < 0.0 ? z * penalty : z / penalty);
+    return alive(mix(z / penalty, z * penalty, lessThan(z, vec4(0.0))));
 }
 
 #endif

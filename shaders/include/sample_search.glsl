@@ -14,35 +14,32 @@
 #define OF_LIST 2u
 #define UNROLL 8u /* with a row of 262,144 an invocation must stay below 65,535 turns of all its loops */
 
-struct Item {
-    float z;
-    uint id;
+/* What is searched: n values at `at`, one every 1 << shift words. */
+struct Source {
+    uvec2 at;
+    uint kind, n, shift;
+    uvec2 seen; /* of a row: its penalized ids */
 };
 
 uint lane, lanes;
-uvec2 logits, seen, blocks, list;
 float penalty, most, by; /* most: the largest logit; by: 1 / temperature */
-float cut, min_p; /* what is kept: z > cut, or z == cut with an id of at least cut_id; and the weight >= min_p */
+float cut, min_p; /* kept: z > cut, or z == cut and an id of at least cut_id; and a weight of at least min_p */
 uint cut_id;
 
-float row_value(uint v)
+/* Value i, or DEAD outside. */
+float value(Source s, uint i)
 {
-    const float z = alive(BufF(logits).v[v]);
-    if (!apus_none(seen) && (BufU(seen).v[v >> 5] >> (v & 31u) & 1u) != 0u)
-        return penalized(z, penalty);
+    if (i >= s.n)
+        return DEAD;
+    const float z = alive(vec4(BufF(s.at).v[i << s.shift])).x;
+    if (!apus_none(s.seen) && (BufU(s.seen).v[i >> 5] >> (i & 31u) & 1u) != 0u)
+        return penalized(vec4(z), penalty).x;
     return z;
 }
 
-/* Item i of [0, end); DEAD outside. */
-Item item(uint source, uint i, uint end)
+uint id_of(Source s, uint i)
 {
-    if (i >= end)
-        return Item(DEAD, 0u);
-    if (source == OF_LIST) {
-        const uvec2 x = BufU2(list).v[i];
-        return Item(uintBitsToFloat(x.x), x.y);
-    }
-    return Item(source == OF_ROW ? row_value(i) : BufF(blocks).v[i], i);
+    return s.kind == OF_LIST ? BufU(s.at).v[2 * i + 1] : i;
 }
 
 float weight_of(float z)
@@ -50,14 +47,26 @@ float weight_of(float z)
     return z > DEAD ? exp(max((z - most) * by, -200.0)) : 0.0;
 }
 
-/* exp((z - most) / temperature) of a kept id, else 0; of a block: its mass. */
-float kept_weight(uint source, Item x)
+/* exp((z - most) / temperature) of value i, z, where it is kept, else 0; of a block: its mass. */
+float kept_weight(Source s, uint i, float z)
 {
-    const float w = weight_of(x.z);
+    const float w = weight_of(z);
 
-    if (source == OF_BLOCKS)
-        return x.z > DEAD ? w * BufF(blocks).v[p.n_blocks + x.id] : 0.0;
-    return x.z < cut || (x.z == cut && x.id < cut_id) || w < min_p ? 0.0 : w;
+    if (s.kind == OF_BLOCKS)
+        return z > DEAD ? w * BufF(s.at).v[s.n + i] : 0.0;
+    if (z < cut || w < min_p || (z == cut && cut_id > 0u && id_of(s, min(i, s.n - 1u)) < cut_id))
+        return 0.0;
+    return w;
+}
+
+/* sum += x, where `lost` keeps what rounding took (Kahan 1965): thousands of equal terms would drift. */
+void add_to(inout vec4 sum, inout vec4 lost, vec4 x)
+{
+    precise vec4 with = x - lost;
+    precise vec4 next = sum + with;
+    precise vec4 taken = next - sum;
+    lost = taken - with;
+    sum = next;
 }
 
 /* Floats in order as unsigned numbers, and back. */
@@ -77,36 +86,43 @@ float unordered(uint o)
 #define BY_BOUND 2u /* of blocks: the mass that is surely at or above a threshold */
 
 /* The sums of weights at or above thresholds t0, t1; the least and the largest item in [lo, hi]. */
-void weigh(uint source, uint n, uint kind, float lo, float hi, vec4 t0, vec4 t1, out vec4 w0, out vec4 w1,
+void weigh(Source s, uint kind, float lo, float hi, vec4 t0, vec4 t1, out vec4 w0, out vec4 w1,
            out float least, out float largest)
 {
     const vec4 below0 = APUS_SAMPLE_BLOCK * exp(max((t0 - most) * by, vec4(-200.0)));
     const vec4 below1 = APUS_SAMPLE_BLOCK * exp(max((t1 - most) * by, vec4(-200.0)));
 
+    vec4 lost0 = vec4(0.0), lost1 = vec4(0.0);
+
     w0 = w1 = vec4(0.0);
     least = LARGEST;
     largest = DEAD;
-    for (uint i = 0; i < n; i += UNROLL * lanes)
+    for (uint i0 = lane; i0 < s.n; i0 += UNROLL * lanes) {
+        vec4 part0 = vec4(0.0), part1 = vec4(0.0);
         [[unroll]] for (uint k = 0; k < UNROLL; k++) {
-            const Item x = item(source, i + k * lanes + lane, n);
-            const vec4 at0 = vec4(greaterThanEqual(vec4(x.z), t0)), at1 = vec4(greaterThanEqual(vec4(x.z), t1));
+            const uint i = i0 + k * lanes;
+            const float z = value(s, i);
+            const vec4 at0 = vec4(greaterThanEqual(vec4(z), t0)), at1 = vec4(greaterThanEqual(vec4(z), t1));
             if (kind == BY_COUNT) {
-                w0 += at0;
-                w1 += at1;
+                part0 += at0;
+                part1 += at1;
             } else if (kind == BY_MASS) {
-                const float w = weight_of(x.z);
-                w0 += w * at0;
-                w1 += w * at1;
+                const float w = weight_of(z);
+                part0 += w * at0;
+                part1 += w * at1;
             } else {
-                const float w = kept_weight(OF_BLOCKS, x);
-                w0 += max(w - below0, vec4(0.0)) * at0;
-                w1 += max(w - below1, vec4(0.0)) * at1;
+                const float w = kept_weight(s, i, z);
+                part0 += max(w - below0, vec4(0.0)) * at0;
+                part1 += max(w - below1, vec4(0.0)) * at1;
             }
-            if (x.z >= lo && x.z <= hi) {
-                least = min(least, x.z);
-                largest = max(largest, x.z);
+            if (z >= lo && z <= hi) {
+                least = min(least, z);
+                largest = max(largest, z);
             }
         }
+        add_to(w0, lost0, part0);
+        add_to(w1, lost1, part1);
+    }
     w0 = subgroupAdd(w0);
     w1 = subgroupAdd(w1);
     least = subgroupMin(least);
@@ -115,7 +131,7 @@ void weigh(uint source, uint n, uint kind, float lo, float hi, vec4 t0, vec4 t1,
 
 /* The largest t with weight(items >= t) >= want, given that lo is one.  Ends with a smaller one after
  * `turns`, or when the weight above it is at most `enough`. */
-float search(uint source, uint n, uint kind, float want, float lo, float enough, uint turns)
+float search(Source s, uint kind, float want, float lo, float enough, uint turns)
 {
     float hi = most;
 
@@ -129,8 +145,12 @@ float search(uint source, uint n, uint kind, float want, float lo, float enough,
             t[j] = equal_steps ? lo * (1.0 - share) + hi * share
                                : unordered(min(first + (j + 1u) * step_by, ordered(LARGEST)));
         }
-        weigh(source, n, kind, lo, hi, vec4(t[0], t[1], t[2], t[3]), vec4(t[4], t[5], t[6], t[7]), w0, w1,
+        weigh(s, kind, lo, hi, vec4(t[0], t[1], t[2], t[3]), vec4(t[4], t[5], t[6], t[7]), w0, w1,
               least, largest);
+        if (kind == BY_BOUND) { /* a bound need not be the value of an item */
+            least = lo;
+            largest = hi;
+        }
         if (least >= largest)
             return max(lo, largest);
         const float w[8] = float[8](w0.x, w0.y, w0.z, w0.w, w1.x, w1.y, w1.z, w1.w);

@@ -99,33 +99,57 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = most + e + 8;
 }
 
-#define SHAPE(h, k, e, ...) (&(step_shape) { .p = { .heads = h, .kv_heads = k, .head_dim = e, __VA_ARGS__ },
-#define CASE(text, shape)                                                                             \
-    { .name = text, .fill = fill, .build = build, .define = define, .params = shape, FORCE,           \
-      .in = { { "q" } }, .out = { { "o" }, { "lse" } } }
-#define CACHED(text, type, shape)                                                                     \
-    { .name = text, .fill = fill, .build = build, .define = define, .params = shape, FORCE,           \
-      .in = { { "q" }, { "k", type } }, .out = { { "o" }, { "lse" } } }
-#define FORCE .force = { 0 }
+#define RUNS .fill = fill, .build = build, .define = define, .out = { { "o" }, { "lse" } }
+#define SHAPE(h, k, e, ...) \
+    (&(step_shape) { .p.heads = h, .p.kv_heads = k, .p.head_dim = e, __VA_ARGS__ })
+#define CASE(text, ...) { .name = text, RUNS, .in = { { "q" } }, .params = SHAPE(__VA_ARGS__) }
+#define CACHED(text, type, ...)                                                                       \
+    { .name = text, RUNS, .in = { { "q" }, { "k", type } }, .params = SHAPE(__VA_ARGS__, .cached = true) }
 
-TEST(training)
+TEST(keys_of_the_step)
 {
     optest cases[] = {
-        CASE("one token", SHAPE(1, 1, 16, 0) .n = 1, .rows = { 1 } })),
-        CASE("packed, odd lengths, spare rows", SHAPE(2, 1, 16, 0) .n = 4, .rows = { 1, 9, 23, 6 }, .spare = 5 })),
-        CASE("small heads", SHAPE(4, 2, 12, 0) .n = 2, .rows = { 17, 5 } })),
-        CASE("a model's heads", SHAPE(9, 3, 64, 0) .n = 2, .rows = { 33, 8 }, .spare = 1 })),
-        CASE("no groups", SHAPE(3, 3, 16, 0) .n = 1, .rows = { 19 } })),
-        CASE("groups of eight", SHAPE(8, 1, 16, 0) .n = 2, .rows = { 7, 10 } })),
-        CASE("window", SHAPE(3, 1, 16, .window = 5) .n = 2, .rows = { 29, 12 } })),
-        CASE("window of one", SHAPE(2, 2, 16, .window = 1) .n = 1, .rows = { 11 } })),
-        CASE("bidirectional", SHAPE(3, 1, 16, .bidirectional = true) .n = 3, .rows = { 13, 1, 20 }, .spare = 3 })),
-        CASE("bidirectional window", SHAPE(2, 1, 12, .bidirectional = true, .window = 4) .n = 2,
-             .rows = { 21, 6 } })),
-        CASE("scale", SHAPE(2, 1, 16, .scale = 0.5f) .n = 1, .rows = { 10 } })),
-        CASE("head size 80", SHAPE(2, 1, 80, 0) .n = 2, .rows = { 9, 3 } })),
-        CASE("head size 128", SHAPE(3, 1, 128, 0) .n = 1, .rows = { 18 } })),
-        CASE("head size 256", SHAPE(2, 2, 256, 0) .n = 1, .rows = { 6 } })),
+        CASE("one token", 1, 1, 16, .n = 1, .rows = { 1 }),
+        CASE("packed, odd lengths, spare rows", 2, 1, 16, .n = 4, .rows = { 1, 9, 23, 6 }, .spare = 5),
+        CASE("small heads", 4, 2, 12, .n = 2, .rows = { 17, 5 }),
+        CASE("a model's heads", 9, 3, 64, .n = 2, .rows = { 33, 8 }, .spare = 1),
+        CASE("no groups", 3, 3, 16, .n = 1, .rows = { 19 }),
+        CASE("groups of eight", 8, 1, 16, .n = 2, .rows = { 7, 10 }),
+        CASE("window", 3, 1, 16, .p.window = 5, .n = 2, .rows = { 29, 12 }),
+        CASE("window of one", 2, 2, 16, .p.window = 1, .n = 1, .rows = { 11 }),
+        CASE("bidirectional", 3, 1, 16, .p.bidirectional = true, .n = 3, .rows = { 13, 1, 20 }, .spare = 3),
+        CASE("bidirectional window", 2, 1, 12, .p.bidirectional = true, .p.window = 4, .n = 2, .rows = { 21, 6 }),
+        CASE("scale", 2, 1, 16, .p.scale = 0.5f, .n = 1, .rows = { 10 }),
+        CASE("head size 80", 2, 1, 80, .n = 2, .rows = { 9, 3 }),
+        CASE("head size 128", 3, 1, 128, .n = 1, .rows = { 18 }),
+        CASE("head size 256", 2, 2, 256, .n = 1, .rows = { 6 }),
     };
-    optest_run(cases, APUS_COUNT(cases));
+
+    if (optest_gpu())
+        optest_run(cases, APUS_COUNT(cases));
+}
+
+TEST(keys_of_a_cache)
+{
+    optest cases[] = {
+        CACHED("decode of one", APUS_F32, 3, 1, 16, .n = 1, .before = { 20 }, .rows = { 1 }, .block_tokens = 1),
+        CACHED("decode of four, f16", APUS_F16, 9, 3, 64, .n = 4, .before = { 0, 7, 8, 40 }, .rows = { 1, 1, 1, 1 },
+               .block_tokens = 1),
+        CACHED("decode, bf16", APUS_BF16, 8, 1, 128, .n = 2, .before = { 31, 32 }, .rows = { 1, 1 },
+               .block_tokens = 1),
+        CACHED("decode, window", APUS_F16, 2, 1, 16, .p.window = 9, .n = 2, .before = { 50, 3 }, .rows = { 1, 1 },
+               .block_tokens = 1),
+        CACHED("long pages, many keys", APUS_F16, 2, 1, 12, .n = 1, .before = { 150 }, .rows = { 1 },
+               .page_tokens = 64, .block_tokens = 1),
+        CACHED("a prompt from nothing", APUS_F16, 9, 3, 64, .n = 1, .rows = { 37 }, .spare = 2),
+        CACHED("prompts behind others, bf16", APUS_BF16, 4, 2, 16, .n = 3, .before = { 5, 0, 16 },
+               .rows = { 11, 1, 24 }),
+        CACHED("prompt, window", APUS_F32, 2, 2, 16, .p.window = 6, .n = 2, .before = { 13, 2 }, .rows = { 15, 9 }),
+        CACHED("blocks of three tokens", APUS_F32, 3, 1, 16, .n = 2, .before = { 4, 0 }, .rows = { 8, 5 },
+               .block_tokens = 3),
+        CACHED("odd pages", APUS_F32, 2, 1, 16, .n = 2, .before = { 9, 0 }, .rows = { 8, 12 }, .page_tokens = 5),
+    };
+
+    if (optest_gpu())
+        optest_run(cases, APUS_COUNT(cases));
 }

@@ -29,7 +29,8 @@ typedef struct optest optest;
 struct optest {
     const char *name; /* also why it is there: "one more than a tile" */
     const char *force[12]; /* algorithms to force in turn; empty: the default choice only */
-    bool narrow;      /* the forced algorithm rounds inputs to 16 bits: bound of 2^-8 (bf16) or 2^-11 */
+    uint32_t narrow;  /* significant bits to which the forced algorithm rounds both factors of its
+                         products: 11 (f16), 8 (bf16); 0: none, it is exact */
     optest_tensor in[OPTEST_MAX], out[4];
     uint32_t n_in, n_out; /* counted by the runner up to the first without a name */
     const void *params;
