@@ -74,6 +74,8 @@ apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_
     out = apus_node_output(g, n, APUS_F32, 2, q->dims, q->rows);
     if (lse)
         *lse = apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { q->dims[0], p->heads }, q->rows);
+    if (lse && *lse)
+        (*lse)->wants_grad = false; /* it serves the gradient of the values only */
     return out;
 }
 

@@ -53,9 +53,9 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = live_k + 3;
 }
 
-#define EXACT                                                                                      \
-    { "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:tile", "matmul:tile_wide", "matmul:tile_large" }
-#define COOP_F16 { "matmul:coop", "matmul:coop_large" }
+#define EXACT { "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:tile" }
+#define LARGE { "matmul:tile_wide", "matmul:tile_large" }
+#define COOP_F16 { "matmul:coop" }
 #define COOP_BF16 { "matmul:coop_bf16", "matmul:coop_bf16_large" }
 /* `kind_` with a result of (m, n) and sums over k. */
 #define SHAPES(kind_, m, n, k, type)                                                               \
@@ -125,6 +125,20 @@ TEST(every_format)
         CASE("q4_0 nn", APUS_NN, 35, 64, 24, APUS_Q4_0, 0),
         CASE("q4_1 nn", APUS_NN, 9, 96, 20, APUS_Q4_1, 0),
     };
+    optest_run(cases, APUS_COUNT(cases));
+}
+
+/* The same kernels with the numbers for large results; few cases, CPU drivers compile them slowly. */
+TEST(large_tiles)
+{
+    optest cases[] = {
+        NARROW("more than a block", 0, LARGE, APUS_NT, 130, 141, 21, APUS_F32, .alpha = 0.37f),
+        NARROW("nn, odd edges", 0, LARGE, APUS_NN, 129, 160, 36, APUS_Q4_1, 0),
+        NARROW("tn", 0, LARGE, APUS_TN, 67, 131, 19, APUS_F32, 0),
+        NARROW("matrix cores", 11, { "matmul:coop_large" }, APUS_NN, 130, 132, 36, APUS_F16, 0),
+    };
+    cases[0].in[1].trained = false; /* values only: gradients are the other two kinds */
+    cases[0].in[0].fixed = cases[0].in[1].fixed = true;
     optest_run(cases, APUS_COUNT(cases));
 }
 

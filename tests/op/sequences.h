@@ -1,6 +1,9 @@
-/* sequences.h - steps of several sequences, for the tests of attention and of the cache. */
+/* sequences.h - steps of several sequences, for the tests of attention and of the cache, and attention
+ * by its definition. */
 #ifndef APUS_TESTS_OP_SEQUENCES_H
 #define APUS_TESTS_OP_SEQUENCES_H
+
+#include <math.h>
 
 #include "attention.h"
 #include "optest.h"
@@ -88,10 +91,10 @@ static inline uint32_t step_fill(step_shape *t)
             t->pos[at] = t->before[s] + i;
             t->seq[at] = s;
         }
-        for (uint32_t i = 0; i < max_pages; i++) /* 7 shares no factor with the number of pages below */
-            t->pages[s * max_pages + i] = t->cached ? (7 * (s * max_pages + i) + 3) % all : i;
+        for (uint32_t i = 0; i < max_pages; i++) /* a factor that shares none with `all` shuffles them */
+            t->pages[s * max_pages + i] = t->cached ? ((all % 7 ? 7 : 11) * (s * max_pages + i) + 3) % all : i;
     }
-    CHECK(all % 7 != 0 || !t->cached);
+    CHECK(all % 7 != 0 || all % 11 != 0);
     return apus_blocks_fill(t->blocks, first, t->rows, t->n, step_block_tokens(t));
 }
 
@@ -123,6 +126,86 @@ static inline apus_sequences step_sequences(const step_shape *p, apus_tensor *co
         .blocks = in[at + 5], .page_tokens = step_page(p), .max_pages = step_max_pages(p),
         .block_tokens = step_block_tokens(p), .max_blocks = step_max_blocks(p),
     };
+}
+
+/* Inputs of attention: values, then the arrays of the step. */
+enum { IN_Q, IN_K, IN_V, IN_SEQS };
+
+/* Inputs of attention, given the shape in t->params. */
+static inline void attention_fill(optest *t)
+{
+    step_shape *p = (step_shape *)(uintptr_t)t->params;
+    const apus_attention_params *a = &p->p;
+    const uint32_t rows = step_rows(p), max = rows + p->spare, key_rows = step_key_rows(p);
+    const apus_dtype kv = p->cached ? t->in[IN_K].dtype : APUS_F32;
+    const apus_rows live = { APUS_VAR_TOKENS, 0, max, 1 };
+
+    t->in[IN_Q] = (optest_tensor) { "q", APUS_F32, 2, { max, a->heads * a->head_dim }, .scale = 2, .rows = live,
+                                    .fixed = p->cached };
+    t->in[IN_K] = (optest_tensor) { "k", kv, 2, { key_rows, a->kv_heads * a->head_dim }, .scale = 2,
+                                    .fixed = p->cached };
+    t->in[IN_V] = (optest_tensor) { "v", kv, 2, { key_rows, a->kv_heads * a->head_dim }, .fixed = p->cached };
+    if (!p->cached)
+        t->in[IN_K].rows = t->in[IN_V].rows = live;
+    step_inputs(t, p, IN_SEQS);
+    t->n_in = IN_SEQS + 6;
+}
+
+static inline bool attention_sees(const apus_attention_params *a, uint32_t pos, uint32_t key)
+{
+    return (a->bidirectional || key <= pos) && (a->window == 0 || (double)pos - key < a->window);
+}
+
+/* One row and head: o (head_dim), the log-sum-exp, and for both the size of what is summed. */
+static inline void attention_row(const step_shape *p, const apus_attention_params *a, const double *const *in,
+                                 uint32_t row, uint32_t head, double *o, double *o_mag, double *lse,
+                                 double *lse_mag)
+{
+    const uint32_t e = a->head_dim, s = p->seq[row], width = a->kv_heads * e;
+    const uint32_t kv_head = head / (a->heads / a->kv_heads);
+    const double *q = in[IN_Q] + ((size_t)row * a->heads + head) * e;
+    const double scale = a->scale != 0 ? (double)a->scale : 1 / sqrt(e);
+    double *score = apus_calloc(p->length[s], sizeof(double)), top = -INFINITY, sum = 0, size = 0;
+
+    for (uint32_t j = 0; j < p->length[s]; j++) {
+        const double *k = in[IN_K] + (size_t)step_key_row(p, s, j) * width + kv_head * e;
+        double all = 0;
+        if (!attention_sees(a, p->pos[row], j))
+            continue;
+        for (uint32_t i = 0; i < e; i++) {
+            score[j] += scale * q[i] * k[i];
+            all += fabs(scale * q[i] * k[i]);
+        }
+        top = fmax(top, score[j]);
+        size = fmax(size, all);
+    }
+    for (uint32_t j = 0; j < p->length[s]; j++)
+        sum += attention_sees(a, p->pos[row], j) ? exp(score[j] - top) : 0;
+    for (uint32_t i = 0; i < e; i++)
+        o[i] = o_mag[i] = 0;
+    for (uint32_t j = 0; j < p->length[s]; j++) {
+        const double *v = in[IN_V] + (size_t)step_key_row(p, s, j) * width + kv_head * e;
+        const double share = exp(score[j] - top) / sum;
+        if (!attention_sees(a, p->pos[row], j))
+            continue;
+        for (uint32_t i = 0; i < e; i++) {
+            o[i] += share * v[i];
+            o_mag[i] += fabs(share * v[i]) * (1 + 2 * size); /* an error of a score is one of exp(score) */
+        }
+    }
+    *lse = top + log(sum);
+    *lse_mag = 1 + size + fabs(*lse);
+    apus_free(score);
+}
+
+/* Terms of the longest sum. */
+static inline uint32_t attention_terms(const step_shape *p)
+{
+    uint32_t most = 0;
+
+    for (uint32_t s = 0; s < p->n; s++)
+        most = p->length[s] > most ? p->length[s] : most;
+    return most + p->p.head_dim + 8;
 }
 
 #endif

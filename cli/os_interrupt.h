@@ -1,0 +1,13 @@
+/* os_interrupt.h - Ctrl-C as a request to stop. */
+#ifndef APUSI_OS_INTERRUPT_H
+#define APUSI_OS_INTERRUPT_H
+
+#include "apus/base.h"
+
+/* From now on the first Ctrl-C (or SIGTERM) sets cancel->requested and a second one ends the
+ * process.  A read that waits for input is interrupted too. */
+void apusi_interrupt_catch(apus_cancel *cancel);
+/* Ctrl-C ends the process again. */
+void apusi_interrupt_leave(void);
+
+#endif

@@ -1,0 +1,57 @@
+/* attention_back.c - the gradient of attention is checked by the differences of tests/op/attention.c;
+ * here: that it adds to what tensors already have, for longer sequences too. */
+#include "attention_back.h"
+
+#include "optest.h"
+#include "sequences.h"
+
+/* The second use of q, k and v: another scale, no mask. */
+static apus_attention_params other(const step_shape *p)
+{
+    return (apus_attention_params) { p->p.heads, p->p.kv_heads, p->p.head_dim, .scale = 0.25f,
+                                     .bidirectional = true };
+}
+
+static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs)
+{
+    const step_shape *p = t->params;
+    const apus_sequences s = step_sequences(p, in, IN_SEQS);
+    const apus_attention_params second = other(p);
+    apus_tensor *lse;
+
+    outs[0] = apus_attention(g, in[IN_Q], in[IN_K], in[IN_V], &s, &p->p, &lse);
+    outs[1] = apus_attention(g, in[IN_Q], in[IN_K], in[IN_V], &s, &second, &lse);
+}
+
+static void define(const optest *t, const double *const *in, double **out, double **mag, uint32_t *terms)
+{
+    const step_shape *p = t->params;
+    const apus_attention_params use[2] = { p->p, other(p) };
+    double lse, lse_mag;
+
+    for (uint32_t o = 0; o < 2; o++)
+        for (uint32_t row = 0; row < step_rows(p); row++)
+            for (uint32_t h = 0; h < p->p.heads; h++) {
+                const size_t at = ((size_t)row * p->p.heads + h) * p->p.head_dim;
+                attention_row(p, &use[o], in, row, h, out[o] + at, mag[o] + at, &lse, &lse_mag);
+            }
+    *terms = attention_terms(p);
+}
+
+#define CASE(text, h, k, e, ...)                                                                      \
+    { .name = text, .fill = attention_fill, .build = build, .define = define, .in = { { "q" } },      \
+      .out = { { "o" }, { "o2" } },                                                                   \
+      .params = &(step_shape) { .p.heads = h, .p.kv_heads = k, .p.head_dim = e, __VA_ARGS__ } }
+
+TEST(gradients_add_up)
+{
+    optest cases[] = {
+        CASE("one token", 2, 1, 16, .n = 1, .rows = { 1 }),
+        CASE("used twice, spare rows", 3, 1, 16, .n = 3, .rows = { 10, 1, 27 }, .spare = 4),
+        CASE("window on one use", 2, 2, 12, .p.window = 3, .n = 2, .rows = { 18, 7 }),
+        CASE("a model's heads", 9, 3, 64, .n = 1, .rows = { 21 }),
+    };
+
+    if (optest_gpu())
+        optest_run(cases, APUS_COUNT(cases));
+}
