@@ -17,7 +17,8 @@ static size_t questions(const apus_data_row *row, const char **label)
     return n;
 }
 
-static apus_status write_row(const apusi_infer *f, const apus_data_row *row, size_t n, const char *label, const char *path)
+static apus_status write_row(const apusi_infer *f, const apus_data_row *row, size_t n,
+                             const char *label, const char *path)
 {
     cJSON *out = cJSON_CreateObject(), *messages = cJSON_CreateArray();
     apus_status st = APUS_ERR_MEMORY;
@@ -63,7 +64,8 @@ static apus_status make_folder(const char *path)
     return st;
 }
 
-apus_status apusi_infer_batch(apusi_infer *f, const apus_data_params *params, apus_data_part part, const char *path)
+apus_status apusi_infer_batch(apusi_infer *f, const apus_data_params *params, apus_data_part part,
+                              const char *path)
 {
     apus_status st;
     apus_data *data = NULL;
@@ -79,13 +81,16 @@ apus_status apusi_infer_batch(apusi_infer *f, const apus_data_params *params, ap
         f->show = false;
         APUS_TRY(apusi_infer_answer(f, row->messages, k));
         if (f->o.stream)
-            printf("[QUERY] %s\n[LABELS] %s\n[RESPONSE] %s\n--------------------------------------------------\n",
+            printf("[QUERY] %s\n[LABELS] %s\n[RESPONSE] %s\n"
+                   "--------------------------------------------------\n",
                    k ? row->messages[k - 1].content : "", label ? label : "", f->text);
         APUS_TRY(write_row(f, row, k, label, path));
     }
-    printf("{'num_prompt_tokens': %llu, 'num_generated_tokens': %llu, 'num_samples': %zu, 'runtime': %.6f, "
-           "'samples/s': %.6f, 'tokens/s': %.6f}\n", (unsigned long long)f->prompt_tokens,
-           (unsigned long long)f->new_tokens, done, f->seconds, (double)done / (f->seconds + 1e-9),
+    printf("{'num_prompt_tokens': %llu, 'num_generated_tokens': %llu, 'num_samples': %zu, "
+           "'runtime': %.6f, "
+           "'samples/s': %.6f, 'tokens/s': %.6f}\n",
+           (unsigned long long)f->prompt_tokens, (unsigned long long)f->new_tokens, done,
+           f->seconds, (double)done / (f->seconds + 1e-9),
            (double)f->new_tokens / (f->seconds + 1e-9));
     apus_log(APUS_LOG_INFO, "The inference results have been saved to: %s", path);
 fail:

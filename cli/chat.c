@@ -81,7 +81,8 @@ static command try_command(talk *t, const char *query)
         fputs("<<<[S] ", stdout);
         fflush(stdout);
         apus_free(t->system);
-        t->system = fgets(line, sizeof(line), stdin) ? apus_strndup(line, strcspn(line, "\n")) : NULL;
+        t->system =
+            fgets(line, sizeof(line), stdin) ? apus_strndup(line, strcspn(line, "\n")) : NULL;
         clear(t);
         return AGAIN;
     }
@@ -101,7 +102,8 @@ static apus_status answer(apusi_infer *f, talk *t, const char *query)
     if (!f->show)
         fputs(f->text, stdout);
     printf("\n--------------------------------------------------\n");
-    apus_log(APUS_LOG_INFO, "%u + %u tokens (%u reused), prefill %.1f tokens/s, decode %.1f tokens/s",
+    apus_log(APUS_LOG_INFO,
+             "%u + %u tokens (%u reused), prefill %.1f tokens/s, decode %.1f tokens/s",
              f->last.prompt_tokens, f->last.new_tokens, f->last.reused,
              (f->last.prompt_tokens - f->last.reused) / (f->last.prefill_s + 1e-9),
              f->last.new_tokens / (f->last.decode_s + 1e-9));

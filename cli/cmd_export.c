@@ -34,7 +34,8 @@ apus_status apus_cmd_export(apus_args *args)
     APUS_FORWARD(adopt_model(args));
     APUS_FORWARD(apus_export_options_read(&o, args));
     if (!o.merge_lora)
-        return apus_fail(APUS_ERR_ARG, "nothing to export: pass --merge_lora true with --adapters FOLDER");
+        return apus_fail(APUS_ERR_ARG,
+                         "nothing to export: pass --merge_lora true with --adapters FOLDER");
     if (!o.model)
         return apus_fail(APUS_ERR_ARG, "the adapter's args.json names no model: pass --model");
     config = apus_path_join(o.output_dir, "config.json");

@@ -49,7 +49,8 @@ static bool on_token(void *user, uint32_t prompt, uint32_t id)
     size_t bytes;
 
     (void)prompt;
-    if (apus_detokenizer_add(f->detokenizer, id, &text, &bytes) != APUS_OK || !add_text(f, text, bytes))
+    if (apus_detokenizer_add(f->detokenizer, id, &text, &bytes) != APUS_OK ||
+        !add_text(f, text, bytes))
         return false;
     return !ends_in_stop(f);
 }
@@ -62,12 +63,18 @@ apus_status apusi_infer_answer(apusi_infer *f, const apus_message *messages, siz
     size_t bytes;
     const apus_generate_params p = {
         .temperature = f->o.has_temperature ? (float)f->o.temperature : 0,
-        .top_k = f->o.has_top_k ? f->o.top_k : 0, .top_p = f->o.has_top_p ? (float)f->o.top_p : 1,
-        .min_p = (float)f->o.min_p, .seed = (uint32_t)f->o.seed,
+        .top_k = f->o.has_top_k ? f->o.top_k : 0,
+        .top_p = f->o.has_top_p ? (float)f->o.top_p : 1,
+        .min_p = (float)f->o.min_p,
+        .seed = (uint32_t)f->o.seed,
         .repetition_penalty = f->o.has_repetition_penalty ? (float)f->o.repetition_penalty : 1,
-        .max_new_tokens = (uint32_t)f->o.max_new_tokens, .stop_ids = f->stops.ids,
-        .n_stop_ids = f->stops.n_ids, .adapter = f->o.adapters.n ? 0 : -1, .cancel = &f->cancel,
-        .token = on_token, .user = f,
+        .max_new_tokens = (uint32_t)f->o.max_new_tokens,
+        .stop_ids = f->stops.ids,
+        .n_stop_ids = f->stops.n_ids,
+        .adapter = f->o.adapters.n ? 0 : -1,
+        .cancel = &f->cancel,
+        .token = on_token,
+        .user = f,
     };
 
     f->bytes = 0;
@@ -90,7 +97,8 @@ fail:
 /* What an adapter's args.json says of its model is taken over where no flag says otherwise. */
 static apus_status adopt(apus_args *args)
 {
-    static const char *const names[] = { "model", "model_type", "template", "system", "torch_dtype", "max_length" };
+    static const char *const names[] = { "model",  "model_type",  "template",
+                                         "system", "torch_dtype", "max_length" };
     size_t n;
     const char *const *adapters = apus_args_list(args, "adapters", &n);
     char *path = n ? apus_path_join(adapters[0], "args.json") : NULL;
@@ -116,15 +124,21 @@ static apus_status open_all(apusi_infer *f)
     if (!o->model)
         return apus_fail(APUS_ERR_ARG, "Please set --model <model_id_or_path>");
     APUS_FORWARD(apus_tokenizer_open(&f->tokenizer, o->model));
-    APUS_FORWARD(apus_model_open(&f->model, o->model,
-                                 &(apus_model_params) { .device = o->device, .torch_dtype = o->torch_dtype,
-                                                        .max_positions = (uint32_t)o->max_length }));
+    APUS_FORWARD(
+        apus_model_open(&f->model, o->model,
+                        &(apus_model_params) { .device = o->device,
+                                               .torch_dtype = o->torch_dtype,
+                                               .max_positions = (uint32_t)o->max_length }));
     apus_model_describe(f->model, &about);
-    APUS_FORWARD(apus_template_choose(&f->choice, &(apus_template_hint) {
-        .template_name = o->template, .model_type = o->model_type, .model_name = about.name,
-        .gguf_architecture = about.model_type,
-        .chat_template = apus_tokenizer_chat_template(f->tokenizer) }));
-    apus_log(APUS_LOG_INFO, "template: %s (%s)", apus_template_name(f->choice.tmpl), f->choice.reason);
+    APUS_FORWARD(apus_template_choose(
+        &f->choice,
+        &(apus_template_hint) { .template_name = o->template,
+                                .model_type = o->model_type,
+                                .model_name = about.name,
+                                .gguf_architecture = about.model_type,
+                                .chat_template = apus_tokenizer_chat_template(f->tokenizer) }));
+    apus_log(APUS_LOG_INFO, "template: %s (%s)", apus_template_name(f->choice.tmpl),
+             f->choice.reason);
     APUS_FORWARD(apus_template_stops(&f->stops, f->choice.tmpl, f->tokenizer));
     APUS_FORWARD(apus_detokenizer_create(&f->detokenizer, f->tokenizer, true));
     return apus_generator_create(&f->generator, f->model,
@@ -161,9 +175,11 @@ static apus_status run_batch(apusi_infer *f)
     apus_status st = APUS_ERR_MEMORY;
 
     if (path)
-        st = apusi_infer_batch(f, &(apus_data_params) { .paths = f->o.val_dataset.items,
-                                                        .n_paths = f->o.val_dataset.n,
-                                                        .seed = 42, .keep_unanswered = true },
+        st = apusi_infer_batch(f,
+                               &(apus_data_params) { .paths = f->o.val_dataset.items,
+                                                     .n_paths = f->o.val_dataset.n,
+                                                     .seed = 42,
+                                                     .keep_unanswered = true },
                                APUS_DATA_TRAIN, path);
     apus_free(path);
     return st;
@@ -177,7 +193,8 @@ apus_status apus_cmd_infer(apus_args *args)
     APUS_FORWARD(adopt(args));
     APUS_FORWARD(apus_infer_options_read(&f.o, args));
     if (f.o.load_data_args)
-        return apus_fail(APUS_ERR_SUPPORT, "--load_data_args is not supported yet; name the rows with --val_dataset");
+        return apus_fail(APUS_ERR_SUPPORT,
+                         "--load_data_args is not supported yet; name the rows with --val_dataset");
     APUS_TRY(open_all(&f));
     apusi_interrupt_catch(&f.cancel);
     st = f.o.chat ? apusi_infer_chat(&f) : run_batch(&f);

@@ -16,9 +16,11 @@ static void show_template(const char *model, const apus_model_about *about)
         printf("template none: %s\n", apus_error_text());
         return;
     }
-    const apus_status st = apus_template_choose(&choice, &(apus_template_hint) {
-        .model_name = about->name, .gguf_architecture = about->model_type,
-        .chat_template = apus_tokenizer_chat_template(tokenizer) });
+    const apus_status st = apus_template_choose(
+        &choice,
+        &(apus_template_hint) { .model_name = about->name,
+                                .gguf_architecture = about->model_type,
+                                .chat_template = apus_tokenizer_chat_template(tokenizer) });
     if (st == APUS_OK)
         printf("template %s (%s)\n", apus_template_name(choice.tmpl), choice.reason);
     else

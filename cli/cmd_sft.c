@@ -34,8 +34,8 @@ static void tell_memory(const apus_train_plan_info *info)
     apusi_bytes_text(device, sizeof(device), info->device_bytes);
     apusi_bytes_text(heap, sizeof(heap), info->device_heap);
     apusi_bytes_text(host, sizeof(host), info->host_bytes);
-    apus_log(APUS_LOG_INFO, "memory: planned peak %s of %s on the device (%s), %s on the host", device,
-             heap, info->device, host);
+    apus_log(APUS_LOG_INFO, "memory: planned peak %s of %s on the device (%s), %s on the host",
+             device, heap, info->device, host);
     if (info->advice)
         apus_log(APUS_LOG_WARN, "memory: this does not fit: %s", info->advice);
 }

@@ -28,6 +28,7 @@ apus_status apusi_infer_answer(apusi_infer *infer, const apus_message *messages,
 /* Talk on stdin and stdout until it ends. */
 apus_status apusi_infer_chat(apusi_infer *infer);
 /* Answer the rows of data sets into `path` (JSON lines). */
-apus_status apusi_infer_batch(apusi_infer *infer, const apus_data_params *data, apus_data_part part, const char *path);
+apus_status apusi_infer_batch(apusi_infer *infer, const apus_data_params *data, apus_data_part part,
+                              const char *path);
 
 #endif

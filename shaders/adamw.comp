@@ -7,8 +7,8 @@
  *   w, grad, m, v (n) f32, in place;  copy (n) 16-bit: w rounded
  *
  * A clip of 0 leaves everything but grad as it was.  Four elements an invocation.
- * Loshchilov and Hutter, Decoupled weight decay regularization, 2019 (arXiv:1711.05101), algorithm 2;
- * the order of operations is PyTorch's. */
+ * Loshchilov and Hutter, Decoupled weight decay regularization, 2019 (arXiv:1711.05101),
+ * algorithm 2; the order of operations is PyTorch's. */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
 #include "args/adamw.h"

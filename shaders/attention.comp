@@ -1,12 +1,14 @@
 #version 450
 /* o[t,h] = sum_j softmax_j(scale * q[t,h] . k[j,h/G]) v[j,h/G] over the keys j that row t sees
  *
- *   q (T, H*E) f32  k, v: rows of (K*E) by page, f32, f16 or bf16  ->  o (T, H*E) f32, lse (T, H) f32
+ *   q (T, H*E) f32  k, v: rows of (K*E) by page, f32, f16 or bf16  ->  o (T, H*E) f32, lse (T,
+ *   H) f32
  *
- * One pass with a running maximum and sum: Dao, FlashAttention-2, 2023 (arXiv:2307.08691), algorithm 1.
+ * One pass with a running maximum and sum: Dao, FlashAttention-2, 2023 (arXiv:2307.08691),
+ * algorithm 1.
  * A workgroup takes a block of rows of one sequence and one key-value head; a lane owns query rows
- * (token, head of the group), so that every address of a key or a value is the same for all lanes, and
- * no lane needs another.  The same shader serves prefill, decode and training. */
+ * (token, head of the group), so that every address of a key or a value is the same for all
+ * lanes, and no lane needs another.  The same shader serves prefill, decode and training. */
 #extension GL_GOOGLE_include_directive : require
 #include "attention.glsl"
 
@@ -15,10 +17,11 @@ const float NONE = -3.0e38;
 void main()
 {
     const uint lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x, kv = gl_WorkGroupID.y;
+    const uint block = gl_WorkGroupID.x;
     const uint blocks = apus_live_rows(push.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
-    if (gl_WorkGroupID.x >= blocks)
+    if (block >= blocks)
         return;
-    const uint first = BufU(p.blocks).v[2 * gl_WorkGroupID.x], n = BufU(p.blocks).v[2 * gl_WorkGroupID.x + 1];
+    const uint first = BufU(p.blocks).v[2 * block], n = BufU(p.blocks).v[2 * block + 1];
     const uint s = BufU(p.seq).v[first], base = BufU(p.base).v[s], n_keys = BufU(p.n_keys).v[s];
     vec4 q[TM * E4], o[TM * E4];
     float top[TM], sum[TM];
@@ -36,7 +39,7 @@ void main()
         }
     }
     const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
-    const uint from = p.window != 0 && pos0 + 1 > p.window ? (pos0 + 1 - p.window) / KEYS * KEYS : 0;
+    const uint from = p.window != 0 && pos0 >= p.window ? (pos0 + 1 - p.window) / KEYS * KEYS : 0;
     const uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
     for (uint j0 = from; j0 < to; j0 += KEYS) {
         float x[TM * KEYS];
@@ -66,9 +69,8 @@ void main()
             const float fade = exp(top[t] - most);
             top[t] = most;
             [[unroll]] for (uint j = 0; j < KEYS; j++) {
-                const float y = x[t * KEYS + j] == NONE ? 0.0 : exp(x[t * KEYS + j] - most);
-                x[t * KEYS + j] = y;
-                add += y;
+                x[t * KEYS + j] = x[t * KEYS + j] == NONE ? 0.0 : exp(x[t * KEYS + j] - most);
+                add += x[t * KEYS + j];
             }
             sum[t] = sum[t] * fade + add;
             [[unroll]] for (uint e = 0; e < E4; e++)

@@ -6,7 +6,8 @@
  *
  *   q, o, do (T, H*E)  k, v (T, K*E) f32, lse (T, H)  ->  d_q (T, H*E) f32, dot (T, H) f32
  *
- * The probabilities are made again, never stored (arXiv:2307.08691, algorithm 2).  The same division of
+ * The probabilities are made again, never stored (arXiv:2307.08691, algorithm 2).  The same
+ * division of
  * work as attention.comp: a lane owns query rows, keys are read at uniform addresses. */
 #extension GL_GOOGLE_include_directive : require
 #include "attention.glsl"
@@ -17,7 +18,8 @@ void main()
     const uint blocks = apus_live_rows(push.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
     if (gl_WorkGroupID.x >= blocks)
         return;
-    const uint first = BufU(p.blocks).v[2 * gl_WorkGroupID.x], n = BufU(p.blocks).v[2 * gl_WorkGroupID.x + 1];
+    const uint first = BufU(p.blocks).v[2 * gl_WorkGroupID.x], n =
+        BufU(p.blocks).v[2 * gl_WorkGroupID.x + 1];
     const uint s = BufU(p.seq).v[first], base = BufU(p.base).v[s], n_keys = BufU(p.n_keys).v[s];
     vec4 q[TM * E4], d_o[TM * E4], d_q[TM * E4];
     float lse[TM], dot_o[TM];

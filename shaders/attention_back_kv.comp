@@ -7,9 +7,10 @@
  *
  *   q, do (T, H*E), lse, dot (T, H)  k, v (T, K*E) f32  ->  d_k, d_v (T, K*E) f32
  *
- * A lane owns the key of one row; query rows are read at uniform addresses, in order; no atomics.  The
- * rows of a sequence stand together, so a workgroup's rows are seen from its first row to the end of
- * its last row's sequence. */
+ * A lane owns the key of one row; query rows are read at uniform addresses, in order; no
+ * atomics.  The
+ * rows of a sequence stand together, so a workgroup's rows are seen from its first row to the
+ * end of its last row's sequence. */
 #extension GL_GOOGLE_include_directive : require
 #include "attention.glsl"
 

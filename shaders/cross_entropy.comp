@@ -51,7 +51,8 @@ void main()
     if (GRADIENT == 0)
         return;
     subgroupMemoryBarrierBuffer(); /* the label's logit is read above, before it is overwritten */
-    const float scale = label < p.vocab ? weight * uintBitsToFloat(BufU(p.step).v[p.scale_var]) : 0.0;
+    const float scale = label < p.vocab
+        ? weight * uintBitsToFloat(BufU(p.step).v[p.scale_var]) : 0.0;
     const float share = scale / total;
     for (uint v0 = 0; v0 < p.vocab; v0 += 65536)
         for (uint v = v0 + lane; v < min(v0 + 65536, p.vocab); v += lanes)

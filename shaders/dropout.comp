@@ -23,7 +23,8 @@ void main()
     if (t >= apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul))
         return;
     const uvec2 key = uvec2(BufU(p.step).v[p.seed_var], BufU(p.step).v[p.step_var]);
-    const uvec4 bits = apus_philox(key, uvec4(at % cols4, BufU(p.pos).v[t], BufU(p.row_id).v[t], p.name));
+    const uvec4 bits = apus_philox(key, uvec4(at % cols4, BufU(p.pos).v[t], BufU(p.row_id).v[t],
+        p.name));
     const float keep = 1.0 / (1.0 - p.p);
     vec4 y = BufF4(p.x).v[at];
     y.x *= apus_uniform(bits.x) >= p.p ? keep : 0.0;

@@ -14,7 +14,8 @@ layout(push_constant) uniform Push { apus_embed_back_push p; };
 
 void main()
 {
-    const uint u = gl_WorkGroupID.y, c = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+    const uint u = gl_WorkGroupID.y, c = gl_WorkGroupID.x * gl_WorkGroupSize.x
+        + gl_LocalInvocationID.x;
 
     if (u >= BufU(p.step).v[p.unique_var] || c >= p.cols)
         return;

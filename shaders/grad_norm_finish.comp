@@ -1,6 +1,6 @@
 #version 450
-/* norm = sqrt(sum of partials);  clip = min(1, max_norm / (norm + 1e-6)), 1 without a bound, and 0 -
- * the update skips itself - when the norm is not finite.
+/* norm = sqrt(sum of partials);  clip = min(1, max_norm / (norm + 1e-6)), 1 without a bound, and
+ * 0 - the update skips itself - when the norm is not finite.
  *
  *   partials (n) f32  ->  state[NORM], state[CLIP], state[SKIPPED]
  *

@@ -1,10 +1,11 @@
 #version 450
 /* Rows of keys (turned by their position) and values of this step into their pages of the cache.
  *
- *   k, v (T, K*E) f32  table (P, E/2, 2) f32: cos, sin  ->  k_cache, v_cache rows of (K*E), CACHE_TYPE
+ *   k, v (T, K*E) f32  table (P, E/2, 2) f32: cos, sin  ->  k_cache, v_cache rows of (K*E),
+ *   CACHE_TYPE
  *
- * Row t goes to pages[seq, (pos+base) / PAGE] * PAGE + (pos+base) % PAGE.  Four elements of keys and of
- * values an invocation; the rotation is that of rope.comp. */
+ * Row t goes to pages[seq, (pos+base) / PAGE] * PAGE + (pos+base) % PAGE.  Four elements of keys
+ * and of values an invocation; the rotation is that of rope.comp. */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
 #include "args/kv_append.h"
@@ -39,7 +40,8 @@ void main()
     const uint s = BufU(p.seq).v[t], pos = BufU(p.pos).v[t], at = pos + BufU(p.base).v[s];
     const uint row = BufU(p.pages).v[s * p.max_pages + at / PAGE] * PAGE + at % PAGE;
     const uint angle = min(pos, p.max_pos - 1), bytes = p.width * (CACHE_TYPE == APUS_F32 ? 4 : 2);
-    const vec4 k = vec4(turned(t, angle, 4 * c), turned(t, angle, 4 * c + 1), turned(t, angle, 4 * c + 2),
+    const vec4 k = vec4(turned(t, angle, 4 * c), turned(t, angle, 4 * c + 1), turned(t, angle,
+        4 * c + 2),
                         turned(t, angle, 4 * c + 3));
     apus_store4(CACHE_TYPE, apus_at(p.k_cache, row, bytes), c, k);
     apus_store4(CACHE_TYPE, apus_at(p.v_cache, row, bytes), c, BufF4(p.v).v[t * w4 + c]);

@@ -1,5 +1,6 @@
 #version 450
-/* h[t,r] = sum_k x[t,k] a[r,k] with the adapter a of row t (0 where there is none, and past its rank)
+/* h[t,r] = sum_k x[t,k] a[r,k] with the adapter a of row t (0 where there is none, and past its
+ * rank)
  *
  *   x (T, K) f32  index (T) u32: slot of the table  ->  h (T, R) f32;  K a multiple of 4
  *

@@ -36,7 +36,8 @@ void main()
         }
         if (lane_n < p.n)
             [[unroll]] for (uint i = 0; i < TM; i++)
-                BufF(p.y).v[(m0 + i) * p.n + n] = BufF(p.acc).v[(m0 + i) * p.n + n] + e.scale * sum[i];
+                BufF(p.y).v[(m0 + i) * p.n + n] = BufF(p.acc).v[(m0 + i) * p.n + n]
+                    + e.scale * sum[i];
         return;
     }
     for (uint m = m0; m < min(m0 + TM, rows); m++) {

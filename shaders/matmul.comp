@@ -4,8 +4,8 @@
  *   NT  a (M, K) f32  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M) f32  b (K, N)
  *   ->  y (M, N) f32
  *
- * The plain algorithm, right for every shape: one element an invocation, one f32 sum in the order of
- * k. */
+ * The plain algorithm, right for every shape: one element an invocation, one f32 sum in the
+ * order of k. */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
 #include "args/matmul.h"

@@ -1,6 +1,7 @@
 #version 450
 //! needs coop bf16
-/* y = alpha * op(a) op(b) + bias + acc on matrix cores, operands rounded to bf16: see the header. */
+/* y = alpha * op(a) op(b) + bias + acc on matrix cores, operands rounded to bf16: see the
+ * header. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_EXT_bfloat16 : require

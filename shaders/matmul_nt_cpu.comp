@@ -3,7 +3,8 @@
  *
  *   a (M, K) f32  b (N, K) any format  ->  y (M, N) f32;  K a multiple of 8 (quantized: 32)
  *
- * One subgroup a workgroup, lanes along N, TM rows a lane.  Every address of `a` is the same for all
+ * One subgroup a workgroup, lanes along N, TM rows a lane.  Every address of `a` is the same for
+ * all
  * lanes (rows come from gl_WorkGroupID), which the driver turns into scalar loads; the only load a
  * lane makes itself is the weight.  No shared memory.  Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require

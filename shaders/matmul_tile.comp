@@ -1,13 +1,14 @@
 #version 450
 /* y[m,n] = alpha * sum_k op(a)[m,k] * op(b)[k,n] + bias[n] + acc[m,n] through shared memory.
  *
- *   NT  a (M, K) f32  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M) f32  b (K, N) f32
+ *   NT  a (M, K) f32  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M) f32  b (K,
+ *   N) f32
  *   ->  y (M, N) f32;  every shape
  *
  * A workgroup makes a block of BM x BN elements, an invocation RM x RN of them: quads of rows that
  * lie BM / (RM / 4) apart, likewise columns, so that neighbours read neighbouring quads of shared
- * memory.  Chunks of BK along K are decoded to f32 while they are staged, k first; the next chunk is
- * in registers while this one is used.  Sums run in the order of k. */
+ * memory.  Chunks of BK along K are decoded to f32 while they are staged, k first; the next
+ * chunk is in registers while this one is used.  Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
 #include "args/matmul.h"
@@ -25,7 +26,8 @@ layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_load.glsl"
 
 const uint LOCAL = (BM / RM) * (BN / RN);
-const uint A_STRIDE = BM / 4 + 1, B_STRIDE = BN / 4 + 1; /* in quads; padded against bank conflicts */
+const uint A_STRIDE = BM / 4 + 1, B_STRIDE = BN / 4 + 1; /* in quads; padded against bank
+                                                            conflicts */
 const uint A_QUADS = BM * BK / 4, B_QUADS = BN * BK / 4;
 const uint A_LOADS = (A_QUADS + LOCAL - 1) / LOCAL, B_LOADS = (B_QUADS + LOCAL - 1) / LOCAL;
 
@@ -43,16 +45,20 @@ void fetch(uint k0)
         if (A_QUADS % LOCAL != 0 && i >= A_QUADS)
             break;
         next_a[s] = KIND == APUS_MATMUL_TN
-                        ? matmul_load4(APUS_F32, p.a, k0 + i / (BM / 4), sum_k, p.m, m0 / 4 + i % (BM / 4))
-                        : matmul_load4(APUS_F32, p.a, m0 + i / (BK / 4), p.m, p.k, k0 / 4 + i % (BK / 4));
+                        ? matmul_load4(APUS_F32, p.a, k0 + i / (BM / 4), sum_k, p.m, m0 / 4
+                            + i % (BM / 4))
+                        : matmul_load4(APUS_F32, p.a, m0 + i / (BK / 4), p.m, p.k, k0 / 4
+                            + i % (BK / 4));
     }
     [[unroll]] for (uint s = 0; s < B_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
         if (B_QUADS % LOCAL != 0 && i >= B_QUADS)
             break;
         next_b[s] = KIND == APUS_MATMUL_NT
-                        ? matmul_load4(B_TYPE, p.b, n0 + i / (BK / 4), p.n, p.k, k0 / 4 + i % (BK / 4))
-                        : matmul_load4(B_TYPE, p.b, k0 + i / (BN / 4), sum_k, p.n, n0 / 4 + i % (BN / 4));
+                        ? matmul_load4(B_TYPE, p.b, n0 + i / (BK / 4), p.n, p.k, k0 / 4
+                            + i % (BK / 4))
+                        : matmul_load4(B_TYPE, p.b, k0 + i / (BN / 4), sum_k, p.n, n0 / 4
+                            + i % (BN / 4));
     }
 }
 

@@ -3,7 +3,8 @@
  *
  *   a (M, K) f32  b (N, K) any format  ->  y (M, N) f32;  M <= 8, K a multiple of 8 (quantized: 32)
  *
- * One subgroup a workgroup, lanes along K so that neighbours read neighbouring words of b, ROWS rows
+ * One subgroup a workgroup, lanes along K so that neighbours read neighbouring words of b, ROWS
+ * rows
  * of b at once so that a is read once for them.  Each lane sums its own k in order, then the lanes
  * are added. */
 #extension GL_GOOGLE_include_directive : require
@@ -15,7 +16,8 @@ layout(local_size_x_id = 0) in; /* the subgroup */
 layout(constant_id = 1) const uint M = 1;
 layout(constant_id = 2) const uint B_TYPE = APUS_F32;
 layout(constant_id = 3) const uint ROWS = 4;
-layout(constant_id = 4) const uint WIDE = 1; /* pieces of 8 k that a lane takes in a turn: q8_0 1, 2; q4 1, 2, 4 */
+layout(constant_id = 4) const uint WIDE = 1; /* pieces of 8 k that a lane takes in a turn: q8_0
+                                                1, 2; q4 1, 2, 4 */
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 

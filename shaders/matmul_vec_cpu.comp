@@ -1,11 +1,13 @@
 #version 450
-/* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for CPU drivers and few rows m: mat-vec.
+/* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for CPU drivers and few rows m:
+ * mat-vec.
  *
  *   a (M, K) f32, M <= 8  b (N, K) any format  ->  y (M, N) f32;  K a multiple of 32
  *
- * One subgroup a workgroup, lanes along N, ROWS weight rows a lane.  A turn of the loop takes 32 k: a
- * lane's loads are 16 bytes each and one scale; every address of `a` is the same for all lanes.  Sums
- * run in the order of k. */
+ * One subgroup a workgroup, lanes along N, ROWS weight rows a lane.  A turn of the loop takes 32
+ * k: a
+ * lane's loads are 16 bytes each and one scale; every address of `a` is the same for all lanes. 
+ * Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
 #include "args/matmul.h"
@@ -66,7 +68,8 @@ void add_block(uint r, uint n, uint c)
 
 void main()
 {
-    const uint lanes = gl_WorkGroupSize.x, n0 = gl_WorkGroupID.x * lanes * ROWS + gl_LocalInvocationID.x;
+    const uint lanes = gl_WorkGroupSize.x, n0 = gl_WorkGroupID.x * lanes * ROWS
+        + gl_LocalInvocationID.x;
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
 
     [[unroll]] for (uint i = 0; i < TM * ROWS; i++)

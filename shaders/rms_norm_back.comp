@@ -5,7 +5,8 @@
  *
  *   x, dy, acc (rows, cols) f32  w (cols) f32  ->  dx (rows, cols) f32
  *
- * One subgroup a row, sums in f32 in a fixed order.  Differentiate equation 4 of arXiv:1910.07467. */
+ * One subgroup a row, sums in f32 in a fixed order.  Differentiate equation 4 of
+ * arXiv:1910.07467. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #include "mem.glsl"

@@ -4,8 +4,8 @@
  *
  *   x (T, H, E) f32  table (P, E/2, 2) f32: cos, sin  pos (T) u32  ->  y (T, H, E) f32
  *
- * One pair an invocation.  Su et al., RoFormer, 2021 (arXiv:2104.09864), section 3.4.2, with the two
- * elements of a pair half a head apart. */
+ * One pair an invocation.  Su et al., RoFormer, 2021 (arXiv:2104.09864), section 3.4.2, with the
+ * two elements of a pair half a head apart. */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
 #include "args/rope.h"
@@ -17,7 +17,8 @@ void main()
 {
     const uint i = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * gl_WorkGroupSize.x
                    + gl_LocalInvocationID.x;
-    const uint half_dim = p.head_dim >> 1, pair = i % half_dim, row = i / half_dim, t = row / p.heads;
+    const uint half_dim = p.head_dim >> 1, pair = i % half_dim, row = i / half_dim, t =
+        row / p.heads;
 
     if (t >= apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul))
         return;

@@ -1,23 +1,27 @@
 #version 450
-/* Draw an id from a row of logits: repetition penalty, temperature, top-k, top-p, min-p, then by chance.
+/* Draw an id from a row of logits: repetition penalty, temperature, top-k, top-p, min-p, then by
+ * chance.
  *
  *   logits (S, V) f32  settings (S, 8)  blocks (S, 2, n_blocks) f32 of sample_blocks.comp
  *   ->  drawn (S) u32; its bit in the row of `seen`
  *
- *   z  = logits, an id that was seen: z / penalty, or z * penalty below 0;  NaN and -inf: never drawn
+ *   z  = logits, an id that was seen: z / penalty, or z * penalty below 0;  NaN and -inf: never
+ *   drawn
  *   top-k: z >= the k-th largest (ties stay).  w = exp((z - max) / temperature)
- *   top-p: with ids sorted by z, then id, downwards, those before which less than top_p of the mass lies
+ *   top-p: with ids sorted by z, then id, downwards, those before which less than top_p of the
+ *   mass lies
  *   min-p: w >= min_p.  temperature 0: the lowest id of the largest z.  No id left: 0
  *   u  = the upper 24 bits of word 0 of Philox4x32-10 of key (seed, 0x53616D70) and counter
  *        (position, 0, 0, 0), times 2^-24
  *   drawn = the first id, upwards, for which the sum of w of kept ids up to it is > u * their sum
  *
- * One subgroup a row.  The maxima of the blocks bound the thresholds from below: k blocks have a maximum
+ * One subgroup a row.  The maxima of the blocks bound the thresholds from below: k blocks have a
+ * maximum
  * of at least the k-th largest maximum; and for top-p, what lies below t weighs at most 64 exp(t) a
- * block.  Only blocks with a maximum above the bound are looked at; their candidates are listed, and
- * where they are too many the row itself is the list.  Without filters the blocks' sums do.
- * Holtzman et al. 2020, arXiv:1904.09751 (top-p); Fan et al. 2018, arXiv:1805.04833 (top-k); Nguyen et
- * al. 2024, arXiv:2407.01082 (min-p). */
+ * block.  Only blocks with a maximum above the bound are looked at; their candidates are listed,
+ * and where they are too many the row itself is the list.  Without filters the blocks' sums do.
+ * Holtzman et al. 2020, arXiv:1904.09751 (top-p); Fan et al. 2018, arXiv:1805.04833 (top-k);
+ * Nguyen et al. 2024, arXiv:2407.01082 (min-p). */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_KHR_shader_subgroup_ballot : require
@@ -126,7 +130,8 @@ float mass(Source s)
     return sum;
 }
 
-/* Of equal values at the threshold of top-p those with the highest ids stay, as many as are needed. */
+/* Of equal values at the threshold of top-p those with the highest ids stay, as many as are
+ * needed. */
 void cut_ties(Source s, float want)
 {
     const float each = weight_of(cut);
@@ -169,7 +174,8 @@ uint draw(Source s, uint first, inout float u)
         const uint i = chunk + k * lanes + lane;
         const float w = kept_weight(s, i, value(s, i)), m = subgroupAdd(w);
         const float up_to = before + subgroupInclusiveAdd(w);
-        if (m > 0.0) { /* rounding may leave the last kept item short of the target: it is taken then */
+        if (m > 0.0) { /* rounding may leave the last kept item short of the target: it is taken
+                          then */
             const uint hit = subgroupMin(w > 0.0 && up_to > target ? lane : NONE);
             const uint who = hit != NONE ? hit : subgroupMax(w > 0.0 ? lane : 0u);
             at = chunk + k * lanes + who;
@@ -183,8 +189,8 @@ uint draw(Source s, uint first, inout float u)
     return at;
 }
 
-/* The items that the filters leave: three searches, of which each may be off - for a bound that keeps
- * the list short, for top-k and for top-p.  Sets cut and cut_id. */
+/* The items that the filters leave: three searches, of which each may be off - for a bound that
+ * keeps the list short, for top-k and for top-p.  Sets cut and cut_id. */
 Source filtered(uint row)
 {
     const uint top_k = setting_u(row, APUS_SAMPLE_TOP_K);
@@ -206,7 +212,8 @@ Source filtered(uint row)
         }
         const bool off = stage == 0 ? (top_k != 0u ? top_k > p.n_blocks : !by_mass)
                                     : (stage == 1 ? top_k == 0u : !by_mass);
-        const float want = count ? k : top_p * (stage == 0 ? min(1.00001 * total, total / top_p) : total);
+        const float want = count ? k : top_p * (stage == 0 ? min(1.00001 * total,
+            total / top_p) : total);
         const float enough = !count ? -1.0 : (stage == 0 ? 2.0 * k : k);
         if (stage == 0 && !count && by_mass)
             cut = max(cut, most - 30.0 / by);
@@ -214,7 +221,8 @@ Source filtered(uint row)
             cut = search(s, count ? BY_COUNT : (stage == 0 ? BY_BOUND : BY_MASS), want, cut, enough,
                          stage == 0 ? (count ? 8 : 3) : 18);
         if (stage == 0) {
-            if (min_p > 0.0 && (top_k == 0u || !by_mass)) /* else top-p needs all that top-k leaves */
+            if (min_p > 0.0 && (top_k == 0u || !by_mass)) /* else top-p needs all that top-k
+                                                             leaves */
                 cut = max(cut, most + (log(min_p) - 0.001) / by);
             /* The last bit of a block's value may differ from this shader's. */
             cut = max(cut - 2e-7 * abs(cut), lowest);
@@ -228,7 +236,8 @@ Source filtered(uint row)
 /* Draw by chance.  Without filters first a block, then an id of it. */
 uint random(uint row)
 {
-    const uint seed = setting_u(row, APUS_SAMPLE_SEED), counter = setting_u(row, APUS_SAMPLE_COUNTER);
+    const uint seed = setting_u(row, APUS_SAMPLE_SEED), counter = setting_u(row,
+        APUS_SAMPLE_COUNTER);
     float u = apus_uniform(apus_philox(uvec2(seed, APUS_SAMPLE_KEY), uvec4(counter, 0u, 0u, 0u)).x);
     Source s = of_blocks(row);
     uint at = 0;
@@ -236,7 +245,8 @@ uint random(uint row)
     cut = DEAD;
     cut_id = 0u;
     min_p = min(setting_f(row, APUS_SAMPLE_MIN_P), 1.0);
-    const bool filters = setting_u(row, APUS_SAMPLE_TOP_K) != 0u || setting_f(row, APUS_SAMPLE_TOP_P) < 1.0
+    const bool filters = setting_u(row, APUS_SAMPLE_TOP_K) != 0u || setting_f(row,
+        APUS_SAMPLE_TOP_P) < 1.0
                          || min_p > 0.0;
     if (filters)
         s = filtered(row);

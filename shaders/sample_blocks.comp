@@ -5,9 +5,10 @@
  *
  *   logits (S, V) f32  settings (S, 8)  ->  blocks (S, 2, n_blocks) f32
  *
- * The sums are made only where the draw needs the mass of the whole row (a temperature and no top-k).
- * A lane has whole blocks, so that nothing is reduced across lanes: its order of ids is that of memory
- * whatever the size of a subgroup, and a cache line is used up by one lane. */
+ * The sums are made only where the draw needs the mass of the whole row (a temperature and no
+ * top-k).
+ * A lane has whole blocks, so that nothing is reduced across lanes: its order of ids is that of
+ * memory whatever the size of a subgroup, and a cache line is used up by one lane. */
 #extension GL_GOOGLE_include_directive : require
 #include "sample.glsl"
 
@@ -39,7 +40,8 @@ void main()
     const uvec2 made = apus_at(p.blocks, row, 8 * p.n_blocks);
     vec4 z[QUADS], m = vec4(DEAD);
 
-    if (row >= apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul) || b >= p.n_blocks)
+    if (row >= apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul)
+        || b >= p.n_blocks)
         return;
     const uvec2 logits = apus_at(p.logits, row, 4 * p.vocab), seen = seen_row(row);
     const float temperature = setting_f(row, APUS_SAMPLE_TEMPERATURE);
@@ -48,7 +50,8 @@ void main()
     if (!apus_none(seen)) {
         const float penalty = setting_f(row, APUS_SAMPLE_PENALTY);
         const uint at = 2 * b;
-        const uint bits[2] = uint[2](BufU(seen).v[at], at + 1 < p.seen_words ? BufU(seen).v[at + 1] : 0u);
+        const uint bits[2] = uint[2](BufU(seen).v[at], at + 1 < p.seen_words ? BufU(seen).v[at
+            + 1] : 0u);
         [[unroll]] for (uint q = 0; q < QUADS; q++) {
             const uint four = bits[q / 8] >> 4 * (q % 8) & 15u;
             if (four != 0u)

@@ -1,4 +1,5 @@
-/* shaders.h - the SPIR-V modules of this build, by name.  Generated table, hand-written interface. */
+/* shaders.h - the SPIR-V modules of this build, by name.  Generated table, hand-written
+ * interface. */
 #ifndef APUS_SHADERS_H
 #define APUS_SHADERS_H
 

@@ -3,7 +3,8 @@
  *
  *   gate, up (rows, cols) f32  ->  y (rows, cols) f32
  *
- * One element an invocation.  Shazeer, GLU variants improve transformer, 2020 (arXiv:2002.05202). */
+ * One element an invocation.  Shazeer, GLU variants improve transformer, 2020
+ * (arXiv:2002.05202). */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
 #include "args/swiglu.h"

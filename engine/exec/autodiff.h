@@ -4,7 +4,8 @@
 
 #include "graph.h"
 
-/* Append the nodes of d loss / d t for every tensor that wants a gradient and that `seeds` depend on;
+/* Append the nodes of d loss / d t for every tensor that wants a gradient and that `seeds`
+ * depend on;
  * seeds[i]->grad is set by the caller.  Parameters' gradients are added to their persistent buffers
  * (grad_into).  Nodes whose `region` r > 0 has recompute[r] set run their forward again just before
  * their backward, from what their region got from outside (Chen et al., Training deep nets with

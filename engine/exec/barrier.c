@@ -1,5 +1,6 @@
 /* barrier.c - placing barriers: ranges touched since the last barrier are kept, and the first item
- * that collides with one of them gets a barrier.  Barriers are global, as drivers implement them. */
+ * that collides with one of them gets a barrier.  Barriers are global, as drivers implement
+ * them. */
 #include "barrier.h"
 
 static bool collides(const apus_access *a, const apus_access *b)

@@ -1,6 +1,7 @@
 /* exec.h - plans: a graph lowered, checked, recorded once, and replayed every step.
  *
- * An apus_exec belongs to a device and holds what its plans share: scratch memory (plans never run at
+ * An apus_exec belongs to a device and holds what its plans share: scratch memory (plans never
+ * run at
  * once).  A step is: fill the step buffer's slot, submit, wait.  Nothing is built, recorded or
  * allocated then.  One thread. */
 #ifndef APUSI_EXEC_H
@@ -19,10 +20,10 @@ void apus_exec_destroy(apus_exec **exec);
 apus_gpu *apus_exec_gpu(const apus_exec *exec);
 
 typedef struct apus_plan_params {
-    const char *name;   /* in texts: "decode" */
-    bool narrow;        /* algorithms that round inputs to 16 bits are allowed */
-    const char *force;  /* NULL: APUS_KERNEL */
-    bool profile;       /* timestamps around each dispatch */
+    const char *name;  /* in texts: "decode" */
+    bool narrow;       /* algorithms that round inputs to 16 bits are allowed */
+    const char *force; /* NULL: APUS_KERNEL */
+    bool profile;      /* timestamps around each dispatch */
 } apus_plan_params;
 
 typedef struct apus_plan_info {
@@ -41,8 +42,10 @@ apus_status apus_plan_estimate(apus_plan_info *info, apus_list *list, apus_graph
                                const apus_caps *caps, const apus_plan_params *params);
 
 /* Lower, place barriers, allocate and record.  The graph is borrowed until destroy.
- * Errors: of the graph; APUS_ERR_MEMORY (with what is needed and what is there); APUS_ERR_SUPPORT. */
-apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g, const apus_plan_params *params);
+ * Errors: of the graph; APUS_ERR_MEMORY (with what is needed and what is there);
+ * APUS_ERR_SUPPORT. */
+apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
+                             const apus_plan_params *params);
 void apus_plan_destroy(apus_plan **plan);
 const apus_plan_info *apus_plan_about(const apus_plan *plan);
 const apus_list *apus_plan_list(const apus_plan *plan);
@@ -68,7 +71,7 @@ apus_status apus_plan_read(apus_plan *plan, const apus_tensor *t, void *dst, uin
 /* Host time spent in submit and step writing outside waiting, ns, since the last call. */
 uint64_t apus_plan_host_ns(apus_plan *plan);
 /* Add up the times of a profiled plan's last run by kernel: calls back once a dispatch. */
-apus_status apus_plan_times(apus_plan *plan, void (*each)(void *user, const apus_item *item, double ns),
-                            void *user);
+apus_status apus_plan_times(apus_plan *plan,
+                            void (*each)(void *user, const apus_item *item, double ns), void *user);
 
 #endif

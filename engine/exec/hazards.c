@@ -1,5 +1,7 @@
-/* hazards.c - an independent check of recorded lists.  It shares no code with barrier.c and works the
- * other way round: memory is cut into elementary intervals at every border of a range; each interval
+/* hazards.c - an independent check of recorded lists.  It shares no code with barrier.c and
+ * works the
+ * other way round: memory is cut into elementary intervals at every border of a range; each
+ * interval
  * remembers in which epoch (number of barriers before) it was last written and last read, and by
  * whom; touching it again in the same epoch, with a write on either side, is a hazard. */
 #include <inttypes.h>
@@ -44,10 +46,11 @@ static apus_status hazard(const apus_list *list, uint32_t early, uint32_t late, 
 {
     const apus_item *a = &list->items[early], *b = &list->items[late];
 
-    return apus_fail(APUS_ERR_ARG, "hazard (%s): no barrier between item %u, %s of %s, and item %u, "
-                     "%s of %s, at 0x%" PRIx64 "..0x%" PRIx64, kind, early, label(a),
-                     a->node ? a->node->name : "-", late, label(b), b->node ? b->node->name : "-",
-                     from, to);
+    return apus_fail(APUS_ERR_ARG,
+                     "hazard (%s): no barrier between item %u, %s of %s, and item %u, "
+                     "%s of %s, at 0x%" PRIx64 "..0x%" PRIx64,
+                     kind, early, label(a), a->node ? a->node->name : "-", late, label(b),
+                     b->node ? b->node->name : "-", from, to);
 }
 
 static apus_status touch(const apus_list *list, cell *cells, const uint64_t *borders, size_t n,
@@ -57,10 +60,12 @@ static apus_status touch(const apus_list *list, cell *cells, const uint64_t *bor
         cell *x = &cells[c];
         if (!commit) {
             if (x->write_epoch == epoch && x->writer != item)
-                return hazard(list, x->writer, item, a->write ? "write after write" : "read after write",
-                              borders[c], borders[c + 1]);
+                return hazard(list, x->writer, item,
+                              a->write ? "write after write" : "read after write", borders[c],
+                              borders[c + 1]);
             if (a->write && x->read_epoch == epoch && x->reader != item)
-                return hazard(list, x->reader, item, "write after read", borders[c], borders[c + 1]);
+                return hazard(list, x->reader, item, "write after read", borders[c],
+                              borders[c + 1]);
         } else if (a->write) {
             x->write_epoch = epoch;
             x->writer = item;
@@ -97,8 +102,8 @@ apus_status apus_hazards_check(const apus_list *list)
         epoch += item->barrier;
         for (int commit = 0; commit < 2; commit++)
             for (uint32_t a = 0; a < item->n_access; a++)
-                APUS_TRY(touch(list, cells, borders, kept, &list->accesses[item->first_access + a], i,
-                               epoch, commit));
+                APUS_TRY(touch(list, cells, borders, kept, &list->accesses[item->first_access + a],
+                               i, epoch, commit));
     }
 
 fail:

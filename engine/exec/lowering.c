@@ -53,7 +53,10 @@ apus_status apus_plan_estimate(apus_plan_info *info, apus_list *list, apus_graph
     apus_memory_plan memory;
     apus_list own = { 0 };
     const uint64_t block = apusi_block_bytes(caps);
-    apus_lower l = { .caps = caps, .step = 1ull << 40, .args = 1ull << 41, .scratch_bytes = block,
+    apus_lower l = { .caps = caps,
+                     .step = 1ull << 40,
+                     .args = 1ull << 41,
+                     .scratch_bytes = block,
                      .narrow = params->narrow,
                      .force = params->force ? params->force : apus_env_get(APUS_KERNEL) };
 

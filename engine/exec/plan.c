@@ -1,4 +1,5 @@
-/* plan.c - the memory planner: greedy by size.  The largest tensor goes to the lowest place where it
+/* plan.c - the memory planner: greedy by size.  The largest tensor goes to the lowest place
+ * where it
  * meets nobody, then the next; that is within a few per cent of the lower bound on the graphs of
  * language models.  Pisarchyk and Lee, Efficient memory management for deep neural net inference,
  * 2020 (arXiv:2001.03288), section 5.2. */
@@ -25,7 +26,8 @@ static uint32_t collect(const apus_graph *g, span *spans, uint32_t *of)
         if (t->storage != APUS_STORE_PLANNED)
             continue;
         of[i] = n;
-        spans[n++] = (span) { .t = t, .first = t->producer->id,
+        spans[n++] = (span) { .t = t,
+                              .first = t->producer->id,
                               .last = t->keep ? g->n_nodes : t->producer->id,
                               .bytes = apus_round_up(t->bytes, ALIGN) };
     }
@@ -111,10 +113,12 @@ apus_status apus_memory_plan_make(apus_memory_plan *plan, apus_graph *g, uint64_
     qsort(spans, n, sizeof(*spans), by_bytes);
     for (uint32_t i = 0; i < n; i++) {
         if (spans[i].bytes > block)
-            APUS_TRY(apus_fail(APUS_ERR_MEMORY, "a tensor of %s takes %.1f MiB, more than one "
+            APUS_TRY(apus_fail(APUS_ERR_MEMORY,
+                               "a tensor of %s takes %.1f MiB, more than one "
                                "allocation of this device may be (%.1f MiB); use a smaller batch "
-                               "or --max_length", spans[i].t->name,
-                               (double)spans[i].bytes / 1048576, (double)block / 1048576));
+                               "or --max_length",
+                               spans[i].t->name, (double)spans[i].bytes / 1048576,
+                               (double)block / 1048576));
         place(&spans[i], spans, i, meets, block);
         if (spans[i].at + spans[i].bytes > plan->bytes)
             plan->bytes = spans[i].at + spans[i].bytes;

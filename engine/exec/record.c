@@ -38,18 +38,21 @@ static apus_status record_item(apus_plan *plan, apus_commands *c, const apus_ite
 
     if (item->kind == APUS_ITEM_DISPATCH) {
         if (item->slot < 0)
-            return apus_commands_dispatch(c, &item->kernel, item->push, item->push_bytes, item->groups);
-        return apus_commands_dispatch_indirect(c, &item->kernel, item->push, item->push_bytes, &plan->step,
+            return apus_commands_dispatch(c, &item->kernel, item->push, item->push_bytes,
+                                          item->groups);
+        return apus_commands_dispatch_indirect(c, &item->kernel, item->push, item->push_bytes,
+                                               &plan->step,
                                                4 * (APUS_STEP_VARS + 4 * (uint64_t)item->slot));
     }
     const apus_buffer *to = apus_gpu_buffer_at(gpu, item->to, item->bytes);
-    const apus_buffer *from = item->kind == APUS_ITEM_COPY
-                                  ? apus_gpu_buffer_at(gpu, item->from, item->bytes) : NULL;
+    const apus_buffer *from =
+        item->kind == APUS_ITEM_COPY ? apus_gpu_buffer_at(gpu, item->from, item->bytes) : NULL;
     APUS_BUG_IF(!to || (item->kind == APUS_ITEM_COPY && !from));
     if (item->kind == APUS_ITEM_FILL)
         apus_commands_fill(c, to, item->to - to->address, item->bytes, item->word);
     else
-        apus_commands_copy(c, from, item->from - from->address, to, item->to - to->address, item->bytes);
+        apus_commands_copy(c, from, item->from - from->address, to, item->to - to->address,
+                           item->bytes);
     return APUS_OK;
 }
 

@@ -1,4 +1,5 @@
-/* run.c - making plans and running them: shared scratch memory, step slots, submission.  See exec.h. */
+/* run.c - making plans and running them: shared scratch memory, step slots, submission.  See
+ * exec.h. */
 #include "barrier.h"
 #include "env.h"
 #include "exec_internal.h"
@@ -56,7 +57,8 @@ static apus_status arena_get(apus_exec *exec, uint64_t bytes, apusi_arena **out)
         for (uint64_t at = 0; at < bytes; at += block) {
             const uint64_t n = bytes - at < block ? bytes - at : block;
             if (arena->n_blocks == APUSI_ARENAS)
-                APUS_TRY(apus_fail(APUS_ERR_MEMORY, "scratch memory of %.1f GiB is more than %d blocks",
+                APUS_TRY(apus_fail(APUS_ERR_MEMORY,
+                                   "scratch memory of %.1f GiB is more than %d blocks",
                                    (double)bytes / 1073741824, APUSI_ARENAS));
             APUS_TRY(apus_buffer_create(exec->gpu, &arena->blocks[arena->n_blocks], n,
                                         APUS_MEMORY_DEVICE, "scratch"));
@@ -78,7 +80,9 @@ static apus_status lower(apus_plan *plan, const apus_plan_params *params)
 {
     apus_gpu *gpu = plan->exec->gpu;
     const apus_caps *caps = apus_gpu_caps(gpu);
-    apus_lower l = { .caps = caps, .step = plan->step.address, .scratch_bytes = apusi_block_bytes(caps),
+    apus_lower l = { .caps = caps,
+                     .step = plan->step.address,
+                     .scratch_bytes = apusi_block_bytes(caps),
                      .narrow = params->narrow,
                      .force = params->force ? params->force : apus_env_get(APUS_KERNEL) };
 
@@ -86,18 +90,21 @@ static apus_status lower(apus_plan *plan, const apus_plan_params *params)
         l.scratch[i] = plan->arena->blocks[i].address;
     APUS_FORWARD(apusi_lower(&plan->list, plan->graph, &l, &plan->info));
     if (plan->list.args_bytes) {
-        APUS_FORWARD(apus_buffer_create(gpu, &plan->args, plan->list.args_bytes, APUS_MEMORY_DEVICE, "arguments"));
+        APUS_FORWARD(apus_buffer_create(gpu, &plan->args, plan->list.args_bytes, APUS_MEMORY_DEVICE,
+                                        "arguments"));
         apus_list_release(&plan->list);
         l.args = plan->args.address;
         APUS_FORWARD(apusi_lower(&plan->list, plan->graph, &l, &plan->info));
-        APUS_FORWARD(apus_buffer_write(gpu, &plan->args, 0, plan->list.args, plan->list.args_bytes));
+        APUS_FORWARD(
+            apus_buffer_write(gpu, &plan->args, 0, plan->list.args, plan->list.args_bytes));
     }
     if (apus_env_on(APUS_CHECK_HAZARDS))
         APUS_FORWARD(apus_hazards_check(&plan->list));
     return APUS_OK;
 }
 
-apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g, const apus_plan_params *params)
+apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
+                             const apus_plan_params *params)
 {
     apus_status st;
     apus_memory_plan memory;
@@ -117,7 +124,8 @@ apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g, co
     APUS_TRY(apus_buffer_create(exec->gpu, &plan->step, apus_round_up(g->step_bytes, 16),
                                 APUS_MEMORY_DEVICE, "step"));
     for (uint32_t i = 0; i < APUSI_SLOTS; i++) {
-        APUS_TRY(apus_buffer_create(exec->gpu, &plan->slots[i], plan->step.bytes, APUS_MEMORY_HOST, "step slot"));
+        APUS_TRY(apus_buffer_create(exec->gpu, &plan->slots[i], plan->step.bytes, APUS_MEMORY_HOST,
+                                    "step slot"));
         memset(plan->slots[i].host, 0, plan->slots[i].bytes);
     }
     APUS_TRY(lower(plan, params));
@@ -276,8 +284,8 @@ uint64_t apus_plan_host_ns(apus_plan *plan)
     return ns;
 }
 
-apus_status apus_plan_times(apus_plan *plan, void (*each)(void *user, const apus_item *item, double ns),
-                            void *user)
+apus_status apus_plan_times(apus_plan *plan,
+                            void (*each)(void *user, const apus_item *item, double ns), void *user)
 {
     apus_status st = APUS_OK;
     double *ns = apus_calloc(plan->list.n_items + 1, sizeof(*ns));

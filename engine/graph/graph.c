@@ -171,7 +171,8 @@ static apus_tensor *new_view(apus_graph *g, apus_tensor *x, uint64_t at, uint32_
     return t;
 }
 
-apus_tensor *apus_graph_reshape(apus_graph *g, apus_tensor *x, uint32_t n_dims, const uint32_t *dims)
+apus_tensor *apus_graph_reshape(apus_graph *g, apus_tensor *x, uint32_t n_dims,
+                                const uint32_t *dims)
 {
     apus_tensor *t;
 
@@ -190,7 +191,8 @@ apus_tensor *apus_graph_reshape(apus_graph *g, apus_tensor *x, uint32_t n_dims, 
         else if (x->dims[0] % dims[0] == 0 && x->rows.mul % (x->dims[0] / dims[0]) == 0)
             t->rows.mul /= x->dims[0] / dims[0];
         else
-            return apus_graph_fail(g, APUS_ERR_SHAPE, "reshape of %s: live rows do not fit", x->name);
+            return apus_graph_fail(g, APUS_ERR_SHAPE, "reshape of %s: live rows do not fit",
+                                   x->name);
     }
     return t;
 }
@@ -223,8 +225,8 @@ apus_tensor *apus_graph_with_rows(apus_graph *g, apus_tensor *x, apus_rows rows)
     return t;
 }
 
-apus_node *apus_graph_node(apus_graph *g, const apus_op_def *op, const void *attr, size_t attr_bytes,
-                           apus_tensor *const *in, uint32_t n_in)
+apus_node *apus_graph_node(apus_graph *g, const apus_op_def *op, const void *attr,
+                           size_t attr_bytes, apus_tensor *const *in, uint32_t n_in)
 {
     apus_node *n;
 

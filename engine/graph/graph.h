@@ -39,7 +39,8 @@ typedef enum apus_step_var {
 #define APUS_STEP_GRIDS 512 /* slots of 4 words after the variables */
 #define APUS_STEP_ARRAYS_AT (4u * (APUS_STEP_VARS + 4u * APUS_STEP_GRIDS))
 
-/* How many rows of a tensor are live: min(max, step[var] - skip, not below 0) * mul; var < 0: all. */
+/* How many rows of a tensor are live: min(max, step[var] - skip, not below 0) * mul; var < 0:
+ * all. */
 typedef struct apus_rows {
     int32_t var;
     uint32_t skip;
@@ -74,13 +75,13 @@ struct apus_tensor {
     apus_rows rows;               /* live part of dims[0] */
     apus_storage storage;
     apus_place place;
-    uint64_t at;       /* BOUND: device address; STEP: byte offset; PLANNED: offset, set by the planner */
-    uint64_t bytes;    /* bytes in device memory (plane layout for quantized formats) */
-    apus_tensor *base; /* VIEW: whose bytes, from byte `at` on */
+    uint64_t at; /* BOUND: device address; STEP: byte offset; PLANNED: offset, set by the planner */
+    uint64_t bytes;      /* bytes in device memory (plane layout for quantized formats) */
+    apus_tensor *base;   /* VIEW: whose bytes, from byte `at` on */
     apus_node *producer; /* NULL for BOUND and STEP tensors */
     bool wants_grad;
-    bool keep;         /* read by the host after the run: lives to the end */
-    apus_tensor *grad; /* d loss / d this, while and after autodiff */
+    bool keep;              /* read by the host after the run: lives to the end */
+    apus_tensor *grad;      /* d loss / d this, while and after autodiff */
     apus_tensor *grad_into; /* trained tensors: persistent buffer that the gradient is added to */
 };
 
@@ -111,7 +112,7 @@ typedef struct apus_graph {
 } apus_graph;
 
 apus_status apus_graph_init(apus_graph *g);
-void apus_graph_release(apus_graph *g); /* safe on {0} */
+void apus_graph_release(apus_graph *g);             /* safe on {0} */
 apus_status apus_graph_status(const apus_graph *g); /* sets the failure text again */
 /* Poison the graph (the first failure stays) and return NULL. */
 void *apus_graph_fail(apus_graph *g, apus_status status, const char *fmt, ...) APUS_PRINTF(3, 4);
@@ -128,15 +129,16 @@ apus_tensor *apus_graph_step(apus_graph *g, const char *name, apus_dtype dtype, 
                              apus_rows rows);
 /* The same bytes with other dimensions (equal element count; plain formats).  Live rows follow:
  * dims[0] must stay a multiple or a divisor of the old one. */
-apus_tensor *apus_graph_reshape(apus_graph *g, apus_tensor *x, uint32_t n_dims, const uint32_t *dims);
+apus_tensor *apus_graph_reshape(apus_graph *g, apus_tensor *x, uint32_t n_dims,
+                                const uint32_t *dims);
 /* Rows [first, first + n) of a plain tensor with static rows. */
 apus_tensor *apus_graph_slice(apus_graph *g, apus_tensor *x, uint32_t first, uint32_t n);
 /* The same bytes, rows live in another way (a chunk of a longer list). */
 apus_tensor *apus_graph_with_rows(apus_graph *g, apus_tensor *x, apus_rows rows);
 
 /* For operators: a node with its outputs.  `attr_bytes` of `attr` are copied into the arena. */
-apus_node *apus_graph_node(apus_graph *g, const apus_op_def *op, const void *attr, size_t attr_bytes,
-                           apus_tensor *const *in, uint32_t n_in);
+apus_node *apus_graph_node(apus_graph *g, const apus_op_def *op, const void *attr,
+                           size_t attr_bytes, apus_tensor *const *in, uint32_t n_in);
 apus_tensor *apus_node_output(apus_graph *g, apus_node *n, apus_dtype dtype, uint32_t n_dims,
                               const uint32_t *dims, apus_rows rows);
 

@@ -22,8 +22,9 @@ bool apus_layout_bytes(apus_dtype dtype, uint64_t rows, uint64_t cols, uint64_t 
 {
     uint64_t quants, scales;
 
-    if (cols % 32 || cols >> 32 || !apus_mul_u64(rows, quant_bytes(dtype, cols), &quants)
-        || quants >> 48 || !apus_mul_u64(rows, 4 * apus_layout_scale_words(dtype, (uint32_t)cols), &scales))
+    if (cols % 32 || cols >> 32 || !apus_mul_u64(rows, quant_bytes(dtype, cols), &quants) ||
+        quants >> 48 ||
+        !apus_mul_u64(rows, 4 * apus_layout_scale_words(dtype, (uint32_t)cols), &scales))
         return false;
     *bytes = apus_round_up(quants, 256) + scales;
     return true;
@@ -44,7 +45,8 @@ void apus_layout_row(apus_dtype dtype, const uint8_t *blocks, uint32_t cols, uin
         memcpy(scales + head * b, blocks, head);
         for (uint32_t w = 0; w < 4; w++)
             for (uint32_t j = 0; j < 4; j++) {
-                /* Element e of a file block: low nibble of byte e, or high nibble of byte e - 16. */
+                /* Element e of a file block: low nibble of byte e, or high nibble of byte e -
+                 * 16. */
                 const uint32_t lo = 8 * w + j, hi = lo + 4;
                 const uint8_t a = lo < 16 ? blocks[head + lo] & 15 : blocks[head + lo - 16] >> 4;
                 const uint8_t c = hi < 16 ? blocks[head + hi] & 15 : blocks[head + hi - 16] >> 4;

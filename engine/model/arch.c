@@ -31,8 +31,8 @@ apus_status apus_arch_find(const apus_arch **out, const char *model_type)
     return st;
 }
 
-static apus_status visit_step(const apus_net_dims *dims, const char *prefix, const apus_layer_step *s,
-                              apus_weight_visitor visit, void *user)
+static apus_status visit_step(const apus_net_dims *dims, const char *prefix,
+                              const apus_layer_step *s, apus_weight_visitor visit, void *user)
 {
     char name[160];
 

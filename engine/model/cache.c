@@ -10,7 +10,8 @@ static uint64_t plane_bytes(const apus_cache *c)
 
 uint64_t apus_cache_bytes(uint32_t layers, uint32_t row_width, uint32_t tokens, apus_dtype dtype)
 {
-    const apus_cache c = { .row_width = row_width, .dtype = dtype,
+    const apus_cache c = { .row_width = row_width,
+                           .dtype = dtype,
                            .n_pages = (uint32_t)apus_ceil_div(tokens, APUS_PAGE_TOKENS) };
 
     return plane_bytes(&c) * 2 * layers;
@@ -19,13 +20,17 @@ uint64_t apus_cache_bytes(uint32_t layers, uint32_t row_width, uint32_t tokens, 
 apus_status apus_cache_init(apus_cache *c, apus_gpu *gpu, uint32_t layers, uint32_t row_width,
                             uint32_t tokens, apus_dtype dtype)
 {
-    *c = (apus_cache) { .gpu = gpu, .layers = layers, .row_width = row_width, .dtype = dtype,
+    *c = (apus_cache) { .gpu = gpu,
+                        .layers = layers,
+                        .row_width = row_width,
+                        .dtype = dtype,
                         .n_pages = (uint32_t)apus_ceil_div(tokens, APUS_PAGE_TOKENS) };
     c->n_free = c->n_pages;
     c->refs = apus_calloc(c->n_pages, sizeof(*c->refs));
     if (!c->refs)
         return APUS_ERR_MEMORY;
-    return apus_buffer_create(gpu, &c->buffer, plane_bytes(c) * 2 * layers, APUS_MEMORY_DEVICE, "cache");
+    return apus_buffer_create(gpu, &c->buffer, plane_bytes(c) * 2 * layers, APUS_MEMORY_DEVICE,
+                              "cache");
 }
 
 void apus_cache_release(apus_cache *c)
@@ -55,8 +60,10 @@ static apus_status take_page(apus_cache *c, uint32_t *page)
             *page = i;
             return APUS_OK;
         }
-    return apus_fail(APUS_ERR_MEMORY, "the cache is full: it holds %u tokens; use a larger --max_length "
-                     "or a shorter text", c->n_pages * APUS_PAGE_TOKENS);
+    return apus_fail(APUS_ERR_MEMORY,
+                     "the cache is full: it holds %u tokens; use a larger --max_length "
+                     "or a shorter text",
+                     c->n_pages * APUS_PAGE_TOKENS);
 }
 
 static void drop_page(apus_cache *c, uint32_t page)
@@ -69,14 +76,17 @@ static void drop_page(apus_cache *c, uint32_t page)
 static apus_status copy_page(apus_cache *c, uint32_t from, uint32_t to)
 {
     apus_status st = APUS_OK;
-    const uint64_t bytes = (uint64_t)APUS_PAGE_TOKENS * c->row_width * apus_dtype_of(c->dtype)->block_bytes;
+    const uint64_t bytes =
+        (uint64_t)APUS_PAGE_TOKENS * c->row_width * apus_dtype_of(c->dtype)->block_bytes;
     void *rows = apus_alloc(bytes);
 
     if (!rows)
         return APUS_ERR_MEMORY;
     for (uint64_t plane = 0; plane < 2 * (uint64_t)c->layers; plane++) {
-        APUS_TRY(apus_buffer_read(c->gpu, &c->buffer, plane * plane_bytes(c) + from * bytes, rows, bytes));
-        APUS_TRY(apus_buffer_write(c->gpu, &c->buffer, plane * plane_bytes(c) + to * bytes, rows, bytes));
+        APUS_TRY(apus_buffer_read(c->gpu, &c->buffer, plane * plane_bytes(c) + from * bytes, rows,
+                                  bytes));
+        APUS_TRY(apus_buffer_write(c->gpu, &c->buffer, plane * plane_bytes(c) + to * bytes, rows,
+                                   bytes));
     }
 fail:
     apus_free(rows);

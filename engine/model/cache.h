@@ -1,7 +1,7 @@
 /* cache.h - the paged key-value cache: pages of rows of every layer, handed out to sequences.
  *
- * A page holds `page_tokens` rows of keys and of values of all layers.  Sequences share pages after a
- * fork; a shared page is copied before it is written.  One thread. */
+ * A page holds `page_tokens` rows of keys and of values of all layers.  Sequences share pages
+ * after a fork; a shared page is copied before it is written.  One thread. */
 #ifndef APUSI_CACHE_H
 #define APUSI_CACHE_H
 

@@ -20,7 +20,8 @@ static void list_tensors(const apus_model *m, apus_str *out)
     apus_str_addf(out, "tensors  %zu\n", n);
     for (size_t i = 0; i < n; i++) {
         const apus_file_tensor *t = apus_checkpoint_at(m->checkpoint, i);
-        const char *last = strstr(t->name, "layers.") ? strchr(strstr(t->name, "layers.") + 7, '.') : NULL;
+        const char *last =
+            strstr(t->name, "layers.") ? strchr(strstr(t->name, "layers.") + 7, '.') : NULL;
         total += t->bytes;
         if (last && strncmp(strstr(t->name, "layers.") + 7, "0.", 2))
             continue; /* the other layers are like the first */
@@ -50,17 +51,22 @@ apus_status apus_model_inspect(const apus_model *m, uint32_t context, char **tex
             apus_tensor_bytes(t->dtype, 2, (uint32_t[]) { w->rows, w->cols }, &bytes);
         weights += bytes;
     }
-    const uint64_t cache = apus_cache_bytes(d->layers, d->kv_heads * d->head_dim, context, m->cache_dtype);
-    apus_str_addf(&out, "model    %s\npath     %s\nfamily   %s (model_type %s)\n", apus_checkpoint_name(m->checkpoint),
-                  apus_checkpoint_path(m->checkpoint), m->arch->name, m->config.model_type);
+    const uint64_t cache =
+        apus_cache_bytes(d->layers, d->kv_heads * d->head_dim, context, m->cache_dtype);
+    apus_str_addf(&out, "model    %s\npath     %s\nfamily   %s (model_type %s)\n",
+                  apus_checkpoint_name(m->checkpoint), apus_checkpoint_path(m->checkpoint),
+                  m->arch->name, m->config.model_type);
     apus_str_addf(&out, "layer    %s\n", formula ? formula : "");
-    apus_str_addf(&out, "shape    %u layers, hidden %u, %u heads of %u, %u of keys and values, feed-forward %u, "
-                  "vocabulary %u, %u positions%s\n", d->layers, d->hidden, d->heads, d->head_dim, d->kv_heads, d->ffn,
-                  d->vocab, m->config.max_pos, m->config.tied ? ", tied head" : "");
+    apus_str_addf(
+        &out,
+        "shape    %u layers, hidden %u, %u heads of %u, %u of keys and values, feed-forward %u, "
+        "vocabulary %u, %u positions%s\n",
+        d->layers, d->hidden, d->heads, d->head_dim, d->kv_heads, d->ffn, d->vocab,
+        m->config.max_pos, m->config.tied ? ", tied head" : "");
     apus_str_addf(&out, "params   %" PRIu64 "\n", m->n_params);
     list_tensors(m, &out);
-    apus_str_addf(&out, "memory   weights %.1f MiB, cache of %u tokens (%s) %.1f MiB\n", mib(weights), context,
-                  apus_dtype_of(m->cache_dtype)->name, mib(cache));
+    apus_str_addf(&out, "memory   weights %.1f MiB, cache of %u tokens (%s) %.1f MiB\n",
+                  mib(weights), context, apus_dtype_of(m->cache_dtype)->name, mib(cache));
     apus_free(formula);
     if (out.failed || !out.data) {
         apus_str_release(&out);

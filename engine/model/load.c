@@ -1,5 +1,5 @@
-/* load.c - weights from files into device memory: formats are kept, blocks re-laid into planes, rotary
- * pairs put half a head apart, vectors widened to f32. */
+/* load.c - weights from files into device memory: formats are kept, blocks re-laid into planes,
+ * rotary pairs put half a head apart, vectors widened to f32. */
 #include "load.h"
 
 #include "half.h"
@@ -21,7 +21,8 @@ void apus_model_decode(const apus_file_tensor *t, uint32_t rows, uint32_t cols, 
 
     apus_dtype_bytes(t->dtype, n, &row_bytes);
     for (uint32_t r = 0; r < rows; r++)
-        apus_dtype_decode(t->dtype, t->data + file_row(t, rows, r) * row_bytes, n, dst + (uint64_t)r * n);
+        apus_dtype_decode(t->dtype, t->data + file_row(t, rows, r) * row_bytes, n,
+                          dst + (uint64_t)r * n);
 }
 
 static apus_status check(const apus_model *m, apus_weight *w, const apus_file_tensor **out)
@@ -29,13 +30,15 @@ static apus_status check(const apus_model *m, apus_weight *w, const apus_file_te
     const apus_file_tensor *t;
 
     APUS_FORWARD(apus_checkpoint_need(m->checkpoint, w->name, &t));
-    if (t->n_dims != (w->cols ? 2u : 1u) || t->dims[0] != w->rows || (w->cols && t->dims[1] != w->cols))
-        return apus_fail(APUS_ERR_SHAPE, "%s: %s is %llu x %llu, the config says %u x %u",
-                         apus_checkpoint_path(m->checkpoint), w->name, (unsigned long long)t->dims[0],
-                         (unsigned long long)(t->n_dims > 1 ? t->dims[1] : 1), w->rows,
-                         w->cols ? w->cols : 1);
+    if (t->n_dims != (w->cols ? 2u : 1u) || t->dims[0] != w->rows ||
+        (w->cols && t->dims[1] != w->cols))
+        return apus_fail(
+            APUS_ERR_SHAPE, "%s: %s is %llu x %llu, the config says %u x %u",
+            apus_checkpoint_path(m->checkpoint), w->name, (unsigned long long)t->dims[0],
+            (unsigned long long)(t->n_dims > 1 ? t->dims[1] : 1), w->rows, w->cols ? w->cols : 1);
     w->dtype = w->cols && !m->train_all ? t->dtype : APUS_F32;
-    if (w->cols && (t->dtype > APUS_Q4_1 || !apus_tensor_bytes(w->dtype, 2, (uint32_t[]) { w->rows, w->cols }, &w->bytes)))
+    if (w->cols && (t->dtype > APUS_Q4_1 ||
+                    !apus_tensor_bytes(w->dtype, 2, (uint32_t[]) { w->rows, w->cols }, &w->bytes)))
         return apus_fail(APUS_ERR_SUPPORT, "%s: %s has format %s: not supported yet",
                          apus_checkpoint_path(m->checkpoint), w->name, t->format);
     if (!w->cols)
@@ -66,7 +69,8 @@ static void relay(const apus_weight *w, const apus_file_tensor *t, uint8_t *dst)
 }
 
 /* Offsets of all weights in slabs that fit one allocation each. */
-static apus_status lay_out(apus_model *m, const apus_file_tensor **files, uint64_t *at, uint32_t *slab_of)
+static apus_status lay_out(apus_model *m, const apus_file_tensor **files, uint64_t *at,
+                           uint32_t *slab_of)
 {
     const apus_caps *caps = apus_gpu_caps(m->gpu);
     const uint64_t most = caps->max_alloc ? caps->max_alloc : (uint64_t)1 << 31;
@@ -82,8 +86,9 @@ static apus_status lay_out(apus_model *m, const apus_file_tensor **files, uint64
         APUS_FORWARD(check(m, w, &files[i]));
         const uint64_t bytes = apus_round_up(w->bytes, 256);
         if (bytes > most)
-            return apus_fail(APUS_ERR_MEMORY, "%s takes %.1f GiB, more than one allocation of %s may be",
-                             w->name, (double)bytes / 1073741824, caps->name);
+            return apus_fail(APUS_ERR_MEMORY,
+                             "%s takes %.1f GiB, more than one allocation of %s may be", w->name,
+                             (double)bytes / 1073741824, caps->name);
         if (n == 0 || used + bytes > most) {
             if (n == APUS_COUNT(slab_bytes))
                 return apus_fail(APUS_ERR_MEMORY, "the weights need more than %u allocations", n);
@@ -100,8 +105,10 @@ static apus_status lay_out(apus_model *m, const apus_file_tensor **files, uint64
     }
     m->n_slab = m->weight_bytes / 4;
     if (m->train_all && n > 1)
-        return apus_fail(APUS_ERR_MEMORY, "full fine-tuning needs all weights in one allocation: %.1f GiB, %s "
-                         "allows %.1f; use --tuner_type lora", (double)m->weight_bytes / 1073741824, caps->name,
+        return apus_fail(APUS_ERR_MEMORY,
+                         "full fine-tuning needs all weights in one allocation: %.1f GiB, %s "
+                         "allows %.1f; use --tuner_type lora",
+                         (double)m->weight_bytes / 1073741824, caps->name,
                          (double)most / 1073741824);
     m->slabs = apus_calloc(n, sizeof(*m->slabs));
     if (!m->slabs)
@@ -121,7 +128,8 @@ static apus_status clear(const apus_model *m, const apus_buffer *slab)
     if (!zeros)
         return APUS_ERR_MEMORY;
     for (uint64_t at = 0; at < slab->bytes && st == APUS_OK; at += piece)
-        st = apus_buffer_write(m->gpu, slab, at, zeros, slab->bytes - at < piece ? slab->bytes - at : piece);
+        st = apus_buffer_write(m->gpu, slab, at, zeros,
+                               slab->bytes - at < piece ? slab->bytes - at : piece);
     apus_free(zeros);
     return st;
 }

@@ -10,7 +10,8 @@
 #include "rng.h"
 #include "rope.h"
 
-static apus_status add_weight(void *user, const char *name, uint32_t rows, uint32_t cols, bool target)
+static apus_status add_weight(void *user, const char *name, uint32_t rows, uint32_t cols,
+                              bool target)
 {
     apus_model *m = user;
     apus_weight *w = &m->weights[m->n_weights];
@@ -26,7 +27,8 @@ static apus_status add_weight(void *user, const char *name, uint32_t rows, uint3
     return APUS_OK;
 }
 
-static apus_status count_weight(void *user, const char *name, uint32_t rows, uint32_t cols, bool target)
+static apus_status count_weight(void *user, const char *name, uint32_t rows, uint32_t cols,
+                                bool target)
 {
     uint32_t *n = user;
 
@@ -59,7 +61,8 @@ apus_weight *apus_model_weight(const apus_model *m, const char *name)
     return NULL;
 }
 
-/* cos and sin of every position and pair, times the attention factor, in f32 as transformers does. */
+/* cos and sin of every position and pair, times the attention factor, in f32 as transformers
+ * does. */
 static apus_status make_rope(apus_model *m)
 {
     apus_status st = APUS_OK;
@@ -88,7 +91,8 @@ fail:
 
 static apus_status set_types(apus_model *m, const char *torch_dtype)
 {
-    apus_dtype type = m->config.dtype == APUS_F16 || m->config.dtype == APUS_BF16 ? m->config.dtype : APUS_F32;
+    apus_dtype type =
+        m->config.dtype == APUS_F16 || m->config.dtype == APUS_BF16 ? m->config.dtype : APUS_F32;
 
     if (torch_dtype) {
         if (!strcmp(torch_dtype, "float32"))
@@ -98,7 +102,8 @@ static apus_status set_types(apus_model *m, const char *torch_dtype)
         else if (!strcmp(torch_dtype, "bfloat16"))
             type = APUS_BF16;
         else
-            return apus_fail(APUS_ERR_ARG, "torch_dtype is %s; it must be float32, float16 or bfloat16",
+            return apus_fail(APUS_ERR_ARG,
+                             "torch_dtype is %s; it must be float32, float16 or bfloat16",
                              torch_dtype);
     }
     m->narrow = type != APUS_F32;
@@ -109,18 +114,27 @@ static apus_status set_types(apus_model *m, const char *torch_dtype)
 static apus_status open_numbers(apus_model *m, const char *path, const apus_model_params *params)
 {
     const apus_config *c = &m->config;
+    const char *type;
 
     APUS_FORWARD(apus_checkpoint_open(&m->checkpoint, path));
+    /* The family first: one that is not known may have other keys than read_config wants. */
+    type = apus_json_string(apus_checkpoint_config(m->checkpoint), "model_type", NULL);
+    if (type)
+        APUS_FORWARD(apus_arch_find(&m->arch, type));
     APUS_FORWARD(apus_checkpoint_read_config(m->checkpoint, &m->config));
-    APUS_FORWARD(apus_arch_find(&m->arch, c->model_type));
     if (strcmp(c->activation, "silu"))
-        return apus_fail(APUS_ERR_SUPPORT, "%s: activation \"%s\" is not supported yet", path, c->activation);
-    m->dims = (apus_net_dims) { c->hidden, c->layers, c->heads, c->kv_heads, c->head_dim, c->ffn, c->vocab,
-                                c->rms_eps, c->sliding_window, c->window_from };
+        return apus_fail(APUS_ERR_SUPPORT, "%s: activation \"%s\" is not supported yet", path,
+                         c->activation);
+    m->dims =
+        (apus_net_dims) { c->hidden, c->layers, c->heads,   c->kv_heads,       c->head_dim,
+                          c->ffn,    c->vocab,  c->rms_eps, c->sliding_window, c->window_from };
     APUS_FORWARD(set_types(m, params->torch_dtype));
-    m->max_positions = params->max_positions ? params->max_positions : c->max_pos < 8192 ? c->max_pos : 8192;
+    m->max_positions = params->max_positions ? params->max_positions
+                       : c->max_pos < 8192   ? c->max_pos
+                                             : 8192;
     if (m->max_positions > c->max_pos)
-        apus_log(APUS_LOG_WARN, "%u positions are more than the model was made for (%u)", m->max_positions, c->max_pos);
+        apus_log(APUS_LOG_WARN, "%u positions are more than the model was made for (%u)",
+                 m->max_positions, c->max_pos);
     return list_weights(m);
 }
 
@@ -174,12 +188,21 @@ void apus_model_close(apus_model **model)
 void apus_model_describe(const apus_model *m, apus_model_about *out)
 {
     *out = (apus_model_about) {
-        .name = apus_checkpoint_name(m->checkpoint), .path = apus_checkpoint_path(m->checkpoint),
-        .family = m->arch->name, .model_type = m->config.model_type,
-        .device = m->gpu ? apus_gpu_caps(m->gpu)->name : "", .n_params = m->n_params,
-        .weight_bytes = m->weight_bytes, .layers = m->dims.layers, .hidden = m->dims.hidden,
-        .heads = m->dims.heads, .kv_heads = m->dims.kv_heads, .head_dim = m->dims.head_dim,
-        .ffn = m->dims.ffn, .vocab = m->dims.vocab, .max_positions = m->max_positions,
+        .name = apus_checkpoint_name(m->checkpoint),
+        .path = apus_checkpoint_path(m->checkpoint),
+        .family = m->arch->name,
+        .model_type = m->config.model_type,
+        .device = m->gpu ? apus_gpu_caps(m->gpu)->name : "",
+        .n_params = m->n_params,
+        .weight_bytes = m->weight_bytes,
+        .layers = m->dims.layers,
+        .hidden = m->dims.hidden,
+        .heads = m->dims.heads,
+        .kv_heads = m->dims.kv_heads,
+        .head_dim = m->dims.head_dim,
+        .ffn = m->dims.ffn,
+        .vocab = m->dims.vocab,
+        .max_positions = m->max_positions,
         .tied = m->config.tied,
     };
 }
@@ -218,7 +241,8 @@ const char *apus_model_head_name(const apus_model *m)
 
 apus_tensor *apus_model_forward(apus_net *net, const apus_model *m, apus_tensor *tokens,
                                 const apus_embed_order *order,
-                                void (*set_layer)(void *user, apus_net *net, uint32_t layer), void *user)
+                                void (*set_layer)(void *user, apus_net *net, uint32_t layer),
+                                void *user)
 {
     apus_graph *g = net->g;
 
@@ -233,5 +257,6 @@ apus_tensor *apus_model_forward(apus_net *net, const apus_model *m, apus_tensor 
         apus_net_layer(net, m->arch->layer, i);
     }
     g->prefix = m->arch->norm;
-    return apus_rms_norm(g, net->x, net->weight(net->weight_user, g, m->arch->norm), m->dims.rms_eps);
+    return apus_rms_norm(g, net->x, net->weight(net->weight_user, g, m->arch->norm),
+                         m->dims.rms_eps);
 }

@@ -1,6 +1,7 @@
 /* model.h - a model on a device: numbers, weights in device memory, rope table.  Private.
  *
- * Weights keep the number format that they were stored with; blocks are re-laid into planes (layout.h).
+ * Weights keep the number format that they were stored with; blocks are re-laid into planes
+ * (layout.h).
  * Vectors (norms, biases) are widened to f32. */
 #ifndef APUSI_MODEL_H
 #define APUSI_MODEL_H
@@ -13,12 +14,12 @@
 
 typedef struct apus_weight {
     char *name;
-    apus_dtype dtype; /* in device memory */
+    apus_dtype dtype;    /* in device memory */
     uint32_t rows, cols; /* cols 0: a vector of `rows` */
     bool target;
     uint64_t bytes;
     apus_addr address;
-    apus_addr grad;   /* where its gradient is added; 0: it is frozen */
+    apus_addr grad; /* where its gradient is added; 0: it is frozen */
 } apus_weight;
 
 struct apus_model {
@@ -26,11 +27,11 @@ struct apus_model {
     apus_config config;
     const apus_arch *arch;
     apus_net_dims dims;
-    apus_gpu *gpu;      /* NULL: numbers only */
+    apus_gpu *gpu; /* NULL: numbers only */
     apus_exec *exec;
     apus_weight *weights;
     uint32_t n_weights;
-    uint32_t *index;    /* hash table over names */
+    uint32_t *index; /* hash table over names */
     uint32_t index_room;
     apus_buffer *slabs;
     uint32_t n_slabs;
@@ -40,7 +41,7 @@ struct apus_model {
     uint64_t n_params;
     uint32_t max_positions; /* rows of the rope table */
     apus_buffer rope;
-    bool narrow;        /* 16-bit compute types: algorithms that round inputs are allowed */
+    bool narrow; /* 16-bit compute types: algorithms that round inputs are allowed */
     apus_dtype cache_dtype;
 };
 
@@ -52,12 +53,14 @@ typedef struct apus_model_net {
     const apus_model *model;
     apus_tensor **made;
 } apus_model_net;
-apus_tensor *apus_model_tensor(void *user, apus_graph *g, const char *name); /* user: apus_model_net */
-/* Token ids to the normalized hidden states after the last layer: x (T, D).  net->sequences, rope and,
- * by set_layer, caches are given by the caller. */
+apus_tensor *apus_model_tensor(void *user, apus_graph *g,
+                               const char *name); /* user: apus_model_net */
+/* Token ids to the normalized hidden states after the last layer: x (T, D).  net->sequences,
+ * rope and, by set_layer, caches are given by the caller. */
 apus_tensor *apus_model_forward(apus_net *net, const apus_model *m, apus_tensor *tokens,
                                 const apus_embed_order *order,
-                                void (*set_layer)(void *user, apus_net *net, uint32_t layer), void *user);
+                                void (*set_layer)(void *user, apus_net *net, uint32_t layer),
+                                void *user);
 /* The head's weight (its own or the embedding). */
 const char *apus_model_head_name(const apus_model *m);
 

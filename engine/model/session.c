@@ -30,7 +30,8 @@ struct apus_session {
     uint64_t host_ns;
 };
 
-apus_status apus_session_create(apus_session **out, apus_model *model, const apus_session_params *params)
+apus_status apus_session_create(apus_session **out, apus_model *model,
+                                const apus_session_params *params)
 {
     apus_status st;
     apus_session *s = apus_alloc(sizeof(*s));
@@ -46,14 +47,16 @@ apus_status apus_session_create(apus_session **out, apus_model *model, const apu
     if (!s->params.chunk)
         s->params.chunk = 512;
     s->seen_words = (d->vocab + 31) / 32;
-    APUS_TRY(apus_cache_init(&s->cache, model->gpu, d->layers, d->kv_heads * d->head_dim, params->tokens,
-                             model->cache_dtype));
+    APUS_TRY(apus_cache_init(&s->cache, model->gpu, d->layers, d->kv_heads * d->head_dim,
+                             params->tokens, model->cache_dtype));
     s->max_pages = s->cache.n_pages;
     const uint64_t seen_bytes = 4 * (uint64_t)s->seen_words * s->params.max_sequences;
-    APUS_TRY(apus_buffer_create(model->gpu, &s->seen, seen_bytes, APUS_MEMORY_DEVICE, "seen tokens"));
+    APUS_TRY(
+        apus_buffer_create(model->gpu, &s->seen, seen_bytes, APUS_MEMORY_DEVICE, "seen tokens"));
     for (uint32_t i = 0; i < s->params.max_sequences; i++)
         APUS_TRY(apus_session_forget(s, i));
-    APUS_TRY(apus_buffer_create(model->gpu, &s->drawn, 4 * (uint64_t)s->params.max_sequences, APUS_MEMORY_HOST, "drawn"));
+    APUS_TRY(apus_buffer_create(model->gpu, &s->drawn, 4 * (uint64_t)s->params.max_sequences,
+                                APUS_MEMORY_HOST, "drawn"));
     *out = s;
     return APUS_OK;
 
@@ -116,8 +119,8 @@ static void step_arrays(apus_session *s, bucket *b)
     apus_graph *g = &b->graph;
     const apus_net_dims *d = &s->model->dims;
     const uint32_t t = b->tokens, n = b->sequences;
-    const uint32_t block = apus_attention_block_tokens(apus_gpu_caps(s->model->gpu), d->heads, d->kv_heads,
-                                                       d->head_dim, t > n ? t : 1);
+    const uint32_t block = apus_attention_block_tokens(apus_gpu_caps(s->model->gpu), d->heads,
+                                                       d->kv_heads, d->head_dim, t > n ? t : 1);
     const uint32_t blocks = (uint32_t)apus_ceil_div(t, block) + n;
 
     b->ids = tokens_array(g, "tokens", t);
@@ -127,25 +130,29 @@ static void step_arrays(apus_session *s, bucket *b)
                                    apus_rows_live(APUS_VAR_OUT_ROWS, b->out_rows));
     b->settings = apus_graph_step(g, "sampling", APUS_U32, n * APUS_SAMPLE_WORDS, APUS_ROWS_ALL);
     b->seq = (apus_sequences) {
-        .pos = tokens_array(g, "pos", t), .seq = tokens_array(g, "seq", t),
+        .pos = tokens_array(g, "pos", t),
+        .seq = tokens_array(g, "seq", t),
         .base = apus_graph_step(g, "base", APUS_U32, n, APUS_ROWS_ALL),
         .length = apus_graph_step(g, "length", APUS_U32, n, APUS_ROWS_ALL),
         .pages = apus_graph_step(g, "pages", APUS_U32, n * s->max_pages, APUS_ROWS_ALL),
         .blocks = apus_graph_step(g, "blocks", APUS_U32, 2 * blocks,
                                   (apus_rows) { APUS_VAR_BLOCKS, 0, blocks, 2 }),
-        .page_tokens = APUS_PAGE_TOKENS, .max_pages = s->max_pages, .block_tokens = block,
+        .page_tokens = APUS_PAGE_TOKENS,
+        .max_pages = s->max_pages,
+        .block_tokens = block,
         .max_blocks = blocks,
     };
 }
-
 
 static void set_layer(void *user, apus_net *net, uint32_t layer)
 {
     const apus_session *s = user;
     const uint32_t dims[2] = { s->cache.n_pages * APUS_PAGE_TOKENS, s->cache.row_width };
 
-    net->k_cache = apus_graph_bound(net->g, "k cache", s->cache.dtype, 2, dims, apus_cache_keys(&s->cache, layer));
-    net->v_cache = apus_graph_bound(net->g, "v cache", s->cache.dtype, 2, dims, apus_cache_values(&s->cache, layer));
+    net->k_cache = apus_graph_bound(net->g, "k cache", s->cache.dtype, 2, dims,
+                                    apus_cache_keys(&s->cache, layer));
+    net->v_cache = apus_graph_bound(net->g, "v cache", s->cache.dtype, 2, dims,
+                                    apus_cache_values(&s->cache, layer));
 }
 
 /* The head on the rows whose logits are wanted, and the draw. */
@@ -167,9 +174,12 @@ static void build_head(apus_session *s, bucket *b, apus_net *net, apus_tensor *x
     const uint32_t seen_dims[2] = { s->params.max_sequences, s->seen_words };
     apus_sample(g, b->logits,
                 &(apus_sample_params) {
-                    .settings = b->settings, .tokens = b->ids, .token_slot = b->token_slot,
+                    .settings = b->settings,
+                    .tokens = b->ids,
+                    .token_slot = b->token_slot,
                     .seen = apus_graph_bound(g, "seen", APUS_U32, 2, seen_dims, s->seen.address),
-                    .out = apus_graph_bound(g, "drawn", APUS_U32, 1, &s->params.max_sequences, s->drawn.address) });
+                    .out = apus_graph_bound(g, "drawn", APUS_U32, 1, &s->params.max_sequences,
+                                            s->drawn.address) });
 }
 
 static apus_status build(apus_session *s, bucket *b)
@@ -188,15 +198,21 @@ static apus_status build(apus_session *s, bucket *b)
     if (hook)
         hook->begin(hook->user, g, b->adapter, NULL, b->seq.pos);
     apus_net net = {
-        .g = g, .dims = &m->dims, .weight = apus_model_tensor, .weight_user = &weights,
-        .adapt = hook ? hook->adapt : NULL, .adapt_user = hook ? hook->user : NULL, .sequences = b->seq,
+        .g = g,
+        .dims = &m->dims,
+        .weight = apus_model_tensor,
+        .weight_user = &weights,
+        .adapt = hook ? hook->adapt : NULL,
+        .adapt_user = hook ? hook->user : NULL,
+        .sequences = b->seq,
         .rope = apus_graph_bound(g, "rope", APUS_F32, 2, rope_dims, m->rope.address),
     };
     build_head(s, b, &net, apus_model_forward(&net, m, b->ids, NULL, set_layer, s));
     APUS_TRY(apus_graph_status(g));
     APUS_TRY(apus_plan_create(&b->plan, m->exec, g,
                               &(apus_plan_params) { .name = b->tokens > 1 ? "prefill" : "decode",
-                                                    .narrow = m->narrow, .force = s->params.force,
+                                                    .narrow = m->narrow,
+                                                    .force = s->params.force,
                                                     .profile = s->params.profile }));
 fail:
     apus_free(weights.made);
@@ -212,7 +228,8 @@ static uint32_t bucket_of(uint32_t n, uint32_t most)
     return b < most ? b : most;
 }
 
-static apus_status find_bucket(apus_session *s, uint32_t tokens, uint32_t sequences, bool every_row, bucket **out)
+static apus_status find_bucket(apus_session *s, uint32_t tokens, uint32_t sequences, bool every_row,
+                               bucket **out)
 {
     const uint32_t t = bucket_of(tokens, s->params.chunk > tokens ? s->params.chunk : tokens);
     const uint32_t n = bucket_of(sequences, s->params.max_sequences);
@@ -271,9 +288,12 @@ static void fill_step(apus_session *s, bucket *b, const apus_session_item *items
 {
     apus_step step = apus_plan_step(b->plan);
     uint32_t *ids = apus_step_array(&step, b->ids), *pos = apus_step_array(&step, b->seq.pos);
-    uint32_t *seq = apus_step_array(&step, b->seq.seq), *slot = apus_step_array(&step, b->token_slot);
-    uint32_t *adapter = apus_step_array(&step, b->adapter), *out = apus_step_array(&step, b->out_index);
-    uint32_t *base = apus_step_array(&step, b->seq.base), *length = apus_step_array(&step, b->seq.length);
+    uint32_t *seq = apus_step_array(&step, b->seq.seq),
+             *slot = apus_step_array(&step, b->token_slot);
+    uint32_t *adapter = apus_step_array(&step, b->adapter),
+             *out = apus_step_array(&step, b->out_index);
+    uint32_t *base = apus_step_array(&step, b->seq.base),
+             *length = apus_step_array(&step, b->seq.length);
     uint32_t *pages = apus_step_array(&step, b->seq.pages);
     uint32_t *settings = apus_step_array(&step, b->settings);
     uint32_t first[64], rows[64], at = 0;
@@ -295,18 +315,19 @@ static void fill_step(apus_session *s, bucket *b, const apus_session_item *items
             out[i] = at - 1;
         base[i] = 0;
         length[i] = it->sequence->length + it->n;
-        memcpy(pages + (size_t)i * s->max_pages, it->sequence->pages, it->sequence->n_pages * sizeof(*pages));
+        memcpy(pages + (size_t)i * s->max_pages, it->sequence->pages,
+               it->sequence->n_pages * sizeof(*pages));
         write_sampling(settings + (size_t)i * APUS_SAMPLE_WORDS, it->sampling, length[i], it->slot);
     }
     step.vars[APUS_VAR_TOKENS] = at;
     step.vars[APUS_VAR_SEQUENCES] = n_items;
     step.vars[APUS_VAR_OUT_ROWS] = b->every_row ? at : n_items;
-    step.vars[APUS_VAR_BLOCKS] = apus_blocks_fill(apus_step_array(&step, b->seq.blocks), first, rows, n_items,
-                                                  b->seq.block_tokens);
+    step.vars[APUS_VAR_BLOCKS] = apus_blocks_fill(apus_step_array(&step, b->seq.blocks), first,
+                                                  rows, n_items, b->seq.block_tokens);
 }
 
-static apus_status run(apus_session *s, const apus_session_item *items, uint32_t n_items, bool every_row,
-                       const apus_cancel *cancel, bucket **used)
+static apus_status run(apus_session *s, const apus_session_item *items, uint32_t n_items,
+                       bool every_row, const apus_cancel *cancel, bucket **used)
 {
     uint32_t tokens = 0;
     bucket *b;
@@ -314,13 +335,15 @@ static apus_status run(apus_session *s, const apus_session_item *items, uint32_t
     for (uint32_t i = 0; i < n_items; i++) {
         tokens += items[i].n;
         if (items[i].sequence->length + items[i].n > s->model->max_positions)
-            return apus_fail(APUS_ERR_ARG, "the text is %u tokens long, longer than %u; use a larger "
-                             "--max_length or a shorter text", items[i].sequence->length + items[i].n,
-                             s->model->max_positions);
+            return apus_fail(APUS_ERR_ARG,
+                             "the text is %u tokens long, longer than %u; use a larger "
+                             "--max_length or a shorter text",
+                             items[i].sequence->length + items[i].n, s->model->max_positions);
     }
-    if (tokens == 0 || (tokens > s->params.chunk && !every_row) || n_items > s->params.max_sequences)
-        return apus_fail(APUS_ERR_ARG, "a run of %u tokens of %u sequences; at most %u of %u", tokens, n_items,
-                         s->params.chunk, s->params.max_sequences);
+    if (tokens == 0 || (tokens > s->params.chunk && !every_row) ||
+        n_items > s->params.max_sequences)
+        return apus_fail(APUS_ERR_ARG, "a run of %u tokens of %u sequences; at most %u of %u",
+                         tokens, n_items, s->params.chunk, s->params.max_sequences);
     APUS_FORWARD(find_bucket(s, tokens, n_items, every_row, &b));
     for (uint32_t i = 0; i < n_items; i++)
         APUS_FORWARD(apus_cache_reserve(&s->cache, items[i].sequence, items[i].n));

@@ -11,9 +11,9 @@ static const apus_weight_decl norm_weights[] = {
 
 static void build_norm(apus_net *net, const apus_layer_step *step)
 {
-    net->h = apus_rms_norm(net->g, net->x,
-                           net->weight(net->weight_user, net->g, apus_net_name(net, step, "weight")),
-                           net->dims->rms_eps);
+    net->h = apus_rms_norm(
+        net->g, net->x, net->weight(net->weight_user, net->g, apus_net_name(net, step, "weight")),
+        net->dims->rms_eps);
 }
 
 const apus_block apus_block_norm = { "norm(%s)", false, norm_weights, build_norm };

@@ -27,7 +27,8 @@ uint32_t apus_dim_of(const apus_net_dims *d, apus_dim dim)
 const char *apus_net_name(const apus_net *net, const apus_layer_step *step, const char *suffix)
 {
     const char *dot = step->name[0] && suffix[0] ? "." : "";
-    const char *name = apus_arena_format(&net->g->arena, "%s%s%s%s", net->prefix, step->name, dot, suffix);
+    const char *name =
+        apus_arena_format(&net->g->arena, "%s%s%s%s", net->prefix, step->name, dot, suffix);
 
     return name ? name : "";
 }
@@ -46,7 +47,8 @@ apus_tensor *apus_net_project(apus_net *net, const apus_layer_step *step, const 
     g->prefix = module;
     y = apus_matmul(g, x, net->weight(net->weight_user, g, weight),
                     &(apus_matmul_params) {
-                        .kind = APUS_NT, .acc = acc,
+                        .kind = APUS_NT,
+                        .acc = acc,
                         .bias = bias ? net->weight(net->weight_user, g, bias_name) : NULL });
     if (net->adapt && y)
         y = net->adapt(net->adapt_user, g, module, x, y);

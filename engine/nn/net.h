@@ -1,6 +1,7 @@
 /* net.h - building a network from blocks: the state of a walk over a family's table.
  *
- * A layer is a short program over two registers: x, the residual stream, and h, the branch.  From the
+ * A layer is a short program over two registers: x, the residual stream, and h, the branch. 
+ * From the
  * same table come the weights to load with their shapes, the graph, the targets of adapters and the
  * formula that `apus inspect` prints. */
 #ifndef APUSI_NET_H
@@ -13,8 +14,8 @@
 typedef enum apus_dim {
     APUS_DIM_NONE, /* no such dimension */
     APUS_DIM_MODEL,
-    APUS_DIM_Q,    /* heads * head size */
-    APUS_DIM_KV,   /* key-value heads * head size */
+    APUS_DIM_Q,  /* heads * head size */
+    APUS_DIM_KV, /* key-value heads * head size */
     APUS_DIM_FFN,
     APUS_DIM_HEAD, /* head size */
     APUS_DIM_VOCAB,
@@ -28,7 +29,7 @@ enum {
 
 /* A weight that a block declares; it exists where the step has all flags of `needs`. */
 typedef struct apus_weight_decl {
-    const char *suffix; /* "q_proj.weight" */
+    const char *suffix;  /* "q_proj.weight" */
     apus_dim rows, cols; /* cols NONE: a vector */
     uint32_t needs;
     bool target; /* a projection: a target of adapters */
@@ -38,8 +39,8 @@ typedef struct apus_net apus_net;
 typedef struct apus_layer_step apus_layer_step;
 
 typedef struct apus_block {
-    const char *formula; /* "attention(%s)": how inspect writes it */
-    bool residual;       /* the step that adds the branch to the stream */
+    const char *formula;             /* "attention(%s)": how inspect writes it */
+    bool residual;                   /* the step that adds the branch to the stream */
     const apus_weight_decl *weights; /* ends in a NULL suffix */
     void (*build)(apus_net *net, const apus_layer_step *step);
 } apus_block;
@@ -63,14 +64,16 @@ struct apus_net {
     apus_tensor *(*weight)(void *user, apus_graph *g, const char *name);
     void *weight_user;
     /* What adapters make of y = x w^T for a module by its full name; NULL: nothing is adapted. */
-    apus_tensor *(*adapt)(void *user, apus_graph *g, const char *module, apus_tensor *x, apus_tensor *y);
+    apus_tensor *(*adapt)(void *user, apus_graph *g, const char *module, apus_tensor *x,
+                          apus_tensor *y);
     void *adapt_user;
 
     apus_sequences sequences;
-    apus_tensor *rope;              /* cos, sin of each position (rope.h) */
-    apus_tensor *k_cache, *v_cache; /* of the layer; NULL: keys and values are the step's own rows */
+    apus_tensor *rope; /* cos, sin of each position (rope.h) */
+    apus_tensor *k_cache,
+        *v_cache; /* of the layer; NULL: keys and values are the step's own rows */
     uint32_t layer;
-    const char *prefix;             /* "model.layers.3." */
+    const char *prefix; /* "model.layers.3." */
     apus_tensor *x, *h;
     bool folds_residual; /* the next step is the residual: a block may add x itself ... */
     bool folded;         /* ... and says so */

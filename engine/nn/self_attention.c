@@ -1,5 +1,5 @@
-/* self_attention.c - causal self-attention with grouped key-value heads and rotary positions; with a
- * paged cache (inference) or over the step's own rows (training). */
+/* self_attention.c - causal self-attention with grouped key-value heads and rotary positions;
+ * with a paged cache (inference) or over the step's own rows (training). */
 #include "kv_append.h"
 #include "net.h"
 #include "rms_norm.h"
@@ -19,8 +19,8 @@ static const apus_weight_decl weights[] = {
 };
 
 /* (T, heads * E) as (T, heads, E), normalized by head where the family does so. */
-static apus_tensor *heads_of(apus_net *net, const apus_layer_step *step, apus_tensor *x, uint32_t heads,
-                             const char *norm)
+static apus_tensor *heads_of(apus_net *net, const apus_layer_step *step, apus_tensor *x,
+                             uint32_t heads, const char *norm)
 {
     if (!x)
         return NULL;
@@ -34,7 +34,9 @@ static apus_tensor *heads_of(apus_net *net, const apus_layer_step *step, apus_te
 
 static apus_tensor *flat(apus_net *net, apus_tensor *x)
 {
-    return x ? apus_graph_reshape(net->g, x, 2, (uint32_t[]) { x->dims[0], x->dims[1] * x->dims[2] }) : NULL;
+    return x ? apus_graph_reshape(net->g, x, 2,
+                                  (uint32_t[]) { x->dims[0], x->dims[1] * x->dims[2] })
+             : NULL;
 }
 
 static void build(apus_net *net, const apus_layer_step *step)
@@ -44,7 +46,9 @@ static void build(apus_net *net, const apus_layer_step *step)
     const apus_sequences *s = &net->sequences;
     const bool bias = step->flags & APUS_QKV_BIAS;
     const apus_attention_params params = {
-        .heads = d->heads, .kv_heads = d->kv_heads, .head_dim = d->head_dim,
+        .heads = d->heads,
+        .kv_heads = d->kv_heads,
+        .head_dim = d->head_dim,
         .window = net->layer >= d->window_from ? d->window : 0,
     };
     const apus_rope_params rope = { .head_dim = d->head_dim };
@@ -54,11 +58,13 @@ static void build(apus_net *net, const apus_layer_step *step)
     apus_tensor *lse = NULL, *o;
 
     g->prefix = apus_net_name(net, step, "");
-    q = flat(net, apus_rope(g, heads_of(net, step, q, d->heads, "q_norm.weight"), net->rope, s->pos, &rope));
+    q = flat(net, apus_rope(g, heads_of(net, step, q, d->heads, "q_norm.weight"), net->rope, s->pos,
+                            &rope));
     k = heads_of(net, step, k, d->kv_heads, "k_norm.weight");
     if (net->k_cache) {
-        apus_kv_append(g, flat(net, k), v, net->k_cache, net->v_cache, net->rope, s,
-                       &(apus_kv_append_params) { .head_dim = d->head_dim, .kv_heads = d->kv_heads });
+        apus_kv_append(
+            g, flat(net, k), v, net->k_cache, net->v_cache, net->rope, s,
+            &(apus_kv_append_params) { .head_dim = d->head_dim, .kv_heads = d->kv_heads });
         o = apus_attention(g, q, net->k_cache, net->v_cache, s, &params, NULL);
     } else {
         k = flat(net, apus_rope(g, k, net->rope, s->pos, &rope));

@@ -10,8 +10,8 @@ apus_tensor *apus_add(apus_graph *g, apus_tensor *a, apus_tensor *b)
 
     if (!a || !b)
         return NULL;
-    if (a->dtype != APUS_F32 || b->dtype != APUS_F32 || a->n_dims != b->n_dims
-        || memcmp(a->dims, b->dims, a->n_dims * sizeof(a->dims[0])))
+    if (a->dtype != APUS_F32 || b->dtype != APUS_F32 || a->n_dims != b->n_dims ||
+        memcmp(a->dims, b->dims, a->n_dims * sizeof(a->dims[0])))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "add: %s and %s differ", a->name, b->name);
     n = apus_graph_node(g, &apus_op_add, NULL, 0, (apus_tensor *[]) { a, b }, 2);
     return apus_node_output(g, n, APUS_F32, a->n_dims, a->dims, a->rows);
@@ -23,13 +23,24 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const apus_rows_arg rows = apus_rows_of(y);
     const uint32_t cols = (uint32_t)(apus_tensor_count(y) / (rows.max * rows.mul));
     const struct apus_add_push push = {
-        .a = apus_address(l, n->in[0]), .b = apus_address(l, n->in[1]), .y = apus_address(l, y),
-        .step = l->step, .rows_var = rows.var, .rows_skip = rows.skip, .rows_max = rows.max,
-        .rows_mul = rows.mul, .cols = cols,
+        .a = apus_address(l, n->in[0]),
+        .b = apus_address(l, n->in[1]),
+        .y = apus_address(l, y),
+        .step = l->step,
+        .rows_var = rows.var,
+        .rows_skip = rows.skip,
+        .rows_max = rows.max,
+        .rows_mul = rows.mul,
+        .cols = cols,
     };
     apus_dispatch d = {
-        .kernel = "add", .spec = { 64 }, .n_spec = 1, .push = &push, .push_bytes = sizeof(push),
-        .flops = (double)apus_tensor_count(y), .moved = 12.0 * (double)apus_tensor_count(y),
+        .kernel = "add",
+        .spec = { 64 },
+        .n_spec = 1,
+        .push = &push,
+        .push_bytes = sizeof(push),
+        .flops = (double)apus_tensor_count(y),
+        .moved = 12.0 * (double)apus_tensor_count(y),
     };
 
     apus_grid_1d(apus_tensor_count(y), 64, d.groups);

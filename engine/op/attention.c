@@ -53,7 +53,8 @@ uint32_t apusi_attention_rows(const apus_caps *caps, uint32_t block_tokens, uint
 }
 
 apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
-                            const apus_sequences *s, const apus_attention_params *p, apus_tensor **lse)
+                            const apus_sequences *s, const apus_attention_params *p,
+                            apus_tensor **lse)
 {
     struct apusi_attention_attr attr = { *p, *s };
     apus_tensor *in[] = { q, k, v, s->pos, s->seq, s->base, s->length, s->pages, s->blocks };
@@ -62,12 +63,16 @@ apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_
 
     if (!q || !k || !v || !s->pos || !s->blocks)
         return NULL;
-    if (p->head_dim % 4 || p->head_dim < 4 || p->head_dim > 256 || p->heads % p->kv_heads
-        || apus_tensor_cols(q) != p->heads * p->head_dim || apus_tensor_cols(k) != p->kv_heads * p->head_dim
-        || apus_tensor_cols(v) != apus_tensor_cols(k) || k->dtype != v->dtype || k->dtype > APUS_BF16
-        || q->dtype != APUS_F32)
-        return apus_graph_fail(g, APUS_ERR_SHAPE, "attention: %u heads, %u of keys, size %u, q has %u columns, "
-                               "k %u", p->heads, p->kv_heads, p->head_dim, apus_tensor_cols(q), apus_tensor_cols(k));
+    if (p->head_dim % 4 || p->head_dim < 4 || p->head_dim > 256 || p->heads % p->kv_heads ||
+        apus_tensor_cols(q) != p->heads * p->head_dim ||
+        apus_tensor_cols(k) != p->kv_heads * p->head_dim ||
+        apus_tensor_cols(v) != apus_tensor_cols(k) || k->dtype != v->dtype ||
+        k->dtype > APUS_BF16 || q->dtype != APUS_F32)
+        return apus_graph_fail(g, APUS_ERR_SHAPE,
+                               "attention: %u heads, %u of keys, size %u, q has %u columns, "
+                               "k %u",
+                               p->heads, p->kv_heads, p->head_dim, apus_tensor_cols(q),
+                               apus_tensor_cols(k));
     if (attr.p.scale == 0)
         attr.p.scale = 1.0f / sqrtf((float)p->head_dim);
     n = apus_graph_node(g, &apus_op_attention, &attr, sizeof(attr), in, APUSI_ATTENTION_IN);
@@ -85,13 +90,24 @@ struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_
     const apus_rows_arg blocks = { APUS_VAR_BLOCKS, 0, a->s.max_blocks, 1 };
 
     return (struct apus_attention_args) {
-        .q = apus_address(l, n->in[APUSI_Q]), .k = apus_address(l, n->in[APUSI_K]),
-        .v = apus_address(l, n->in[APUSI_V]), .pos = apus_address(l, n->in[APUSI_POS]),
-        .seq = apus_address(l, n->in[APUSI_SEQ]), .base = apus_address(l, n->in[APUSI_BASE]),
-        .n_keys = apus_address(l, n->in[APUSI_LENGTH]), .pages = apus_address(l, n->in[APUSI_PAGES]),
-        .blocks = apus_address(l, n->in[APUSI_BLOCKS]), .rows_var = blocks.var, .rows_skip = blocks.skip,
-        .rows_max = blocks.max, .rows_mul = blocks.mul, .heads = a->p.heads, .kv_heads = a->p.kv_heads,
-        .max_pages = a->s.max_pages, .window = a->p.window, .scale = a->p.scale,
+        .q = apus_address(l, n->in[APUSI_Q]),
+        .k = apus_address(l, n->in[APUSI_K]),
+        .v = apus_address(l, n->in[APUSI_V]),
+        .pos = apus_address(l, n->in[APUSI_POS]),
+        .seq = apus_address(l, n->in[APUSI_SEQ]),
+        .base = apus_address(l, n->in[APUSI_BASE]),
+        .n_keys = apus_address(l, n->in[APUSI_LENGTH]),
+        .pages = apus_address(l, n->in[APUSI_PAGES]),
+        .blocks = apus_address(l, n->in[APUSI_BLOCKS]),
+        .rows_var = blocks.var,
+        .rows_skip = blocks.skip,
+        .rows_max = blocks.max,
+        .rows_mul = blocks.mul,
+        .heads = a->p.heads,
+        .kv_heads = a->p.kv_heads,
+        .max_pages = a->s.max_pages,
+        .window = a->p.window,
+        .scale = a->p.scale,
     };
 }
 
@@ -137,11 +153,12 @@ static void backward(apus_graph *g, apus_node *n)
     const struct apusi_attention_attr *a = n->attr;
 
     if (n->n_out < 2) {
-        apus_graph_fail(g, APUS_ERR_ARG, "attention: the gradient needs the log-sum-exp of the forward");
+        apus_graph_fail(g, APUS_ERR_ARG,
+                        "attention: the gradient needs the log-sum-exp of the forward");
         return;
     }
-    apus_attention_back(g, n->in[APUSI_Q], n->in[APUSI_K], n->in[APUSI_V], n->out[0], n->out[1], n->out[0]->grad,
-                        &a->s, &a->p);
+    apus_attention_back(g, n->in[APUSI_Q], n->in[APUSI_K], n->in[APUSI_V], n->out[0], n->out[1],
+                        n->out[0]->grad, &a->s, &a->p);
 }
 
 const apus_op_def apus_op_attention = { "attention", record, backward, false };

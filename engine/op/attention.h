@@ -13,7 +13,8 @@ typedef struct apus_sequences {
                             sequence's first row where keys are the step's own rows */
     apus_tensor *length; /* (S) u32: keys of the sequence, those of this step included */
     apus_tensor *pages;  /* (S * max_pages) u32: physical page of each logical one */
-    apus_tensor *blocks; /* (2 * max_blocks) u32: first row and number of rows of each block, live by
+    apus_tensor
+        *blocks; /* (2 * max_blocks) u32: first row and number of rows of each block, live by
                             APUS_VAR_BLOCKS; a block lies in one sequence */
     uint32_t page_tokens, max_pages, block_tokens, max_blocks;
 } apus_sequences;
@@ -43,6 +44,7 @@ uint32_t apus_blocks_fill(uint32_t *blocks, const uint32_t *first_row, const uin
  * Nothing of size T * T is stored.  Gradient: q, k, v, where k and v are the step's own rows.
  * Errors: APUS_ERR_SHAPE.  Dao 2023, arXiv:2307.08691. */
 apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
-                            const apus_sequences *s, const apus_attention_params *p, apus_tensor **lse);
+                            const apus_sequences *s, const apus_attention_params *p,
+                            apus_tensor **lse);
 
 #endif

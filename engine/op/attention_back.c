@@ -7,17 +7,20 @@
 enum { IN_D_O = APUSI_ATTENTION_IN, IN_O, IN_LSE, N_IN };
 enum { OUT_D_Q, OUT_D_K, OUT_D_V, OUT_DOT };
 
-void apus_attention_back(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v, apus_tensor *o,
-                         apus_tensor *lse, apus_tensor *d_o, const apus_sequences *s, const apus_attention_params *p)
+void apus_attention_back(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
+                         apus_tensor *o, apus_tensor *lse, apus_tensor *d_o,
+                         const apus_sequences *s, const apus_attention_params *p)
 {
     const struct apusi_attention_attr attr = { *p, *s };
-    apus_tensor *in[] = { q, k, v, s->pos, s->seq, s->base, s->length, s->pages, s->blocks, d_o, o, lse };
+    apus_tensor *in[] = { q,         k,        v,         s->pos, s->seq, s->base,
+                          s->length, s->pages, s->blocks, d_o,    o,      lse };
     apus_node *n;
 
     if (!q || !k || !v || !o || !lse || !d_o)
         return;
     if (k->dims[0] != q->dims[0] || k->dtype != APUS_F32) {
-        apus_graph_fail(g, APUS_ERR_SHAPE, "attention: the gradient needs keys of the step's own rows");
+        apus_graph_fail(g, APUS_ERR_SHAPE,
+                        "attention: the gradient needs keys of the step's own rows");
         return;
     }
     n = apus_graph_node(g, &apus_op_attention_back, &attr, sizeof(attr), in, N_IN);

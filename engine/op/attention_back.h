@@ -11,7 +11,8 @@
  *
  * Two passes without atomics: one over query rows (d_q), one over key rows (d_k, d_v).
  * Errors: APUS_ERR_SHAPE.  Dao 2023, arXiv:2307.08691, algorithm 2. */
-void apus_attention_back(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v, apus_tensor *o,
-                         apus_tensor *lse, apus_tensor *d_o, const apus_sequences *s, const apus_attention_params *p);
+void apus_attention_back(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
+                         apus_tensor *o, apus_tensor *lse, apus_tensor *d_o,
+                         const apus_sequences *s, const apus_attention_params *p);
 
 #endif

@@ -1,4 +1,5 @@
-/* attention_problem.h - shared by attention.c and attention_back.c: inputs, arguments, constants. */
+/* attention_problem.h - shared by attention.c and attention_back.c: inputs, arguments,
+ * constants. */
 #ifndef APUSI_ATTENTION_PROBLEM_H
 #define APUSI_ATTENTION_PROBLEM_H
 
@@ -12,8 +13,18 @@ struct apusi_attention_attr {
 };
 
 /* The first inputs of both nodes. */
-enum { APUSI_Q, APUSI_K, APUSI_V, APUSI_POS, APUSI_SEQ, APUSI_BASE, APUSI_LENGTH, APUSI_PAGES, APUSI_BLOCKS,
-       APUSI_ATTENTION_IN };
+enum {
+    APUSI_Q,
+    APUSI_K,
+    APUSI_V,
+    APUSI_POS,
+    APUSI_SEQ,
+    APUSI_BASE,
+    APUSI_LENGTH,
+    APUSI_PAGES,
+    APUSI_BLOCKS,
+    APUSI_ATTENTION_IN
+};
 
 /* Rows of query heads that a lane takes for blocks of that many tokens. */
 uint32_t apusi_attention_rows(const apus_caps *caps, uint32_t block_tokens, uint32_t group);

@@ -11,7 +11,8 @@ void apus_col_sum(apus_graph *g, apus_tensor *x, apus_tensor *into)
     if (!x || !into)
         return;
     if (x->dtype != APUS_F32 || apus_tensor_count(into) != apus_tensor_cols(x)) {
-        apus_graph_fail(g, APUS_ERR_SHAPE, "col_sum: %s has %u columns", x->name, apus_tensor_cols(x));
+        apus_graph_fail(g, APUS_ERR_SHAPE, "col_sum: %s has %u columns", x->name,
+                        apus_tensor_cols(x));
         return;
     }
     n = apus_graph_node(g, &apus_op_col_sum, NULL, 0, (apus_tensor *[]) { x, into }, 2);
@@ -25,17 +26,27 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const uint32_t cols = apus_tensor_cols(x), rows = apus_tensor_rows(x);
     const apus_rows_arg live = apus_rows_arg_of(apus_rows_flat(x), rows);
     const struct apus_col_sum_push push = {
-        .x = apus_address(l, x), .into = apus_address(l, n->in[1]), .step = l->step,
-        .rows_var = live.var, .rows_skip = live.skip, .rows_max = live.max, .rows_mul = live.mul,
+        .x = apus_address(l, x),
+        .into = apus_address(l, n->in[1]),
+        .step = l->step,
+        .rows_var = live.var,
+        .rows_skip = live.skip,
+        .rows_max = live.max,
+        .rows_mul = live.mul,
         .cols = cols,
     };
     const uint32_t local = l->caps->subgroup;
 
     return apus_emit(l, &(apus_dispatch) {
-        .kernel = "col_sum", .spec = { local }, .n_spec = 1, .push = &push, .push_bytes = sizeof(push),
-        .groups = { (uint32_t)apus_ceil_div(cols, local) }, .flops = (double)rows * cols,
-        .moved = 4.0 * rows * cols,
-    });
+                            .kernel = "col_sum",
+                            .spec = { local },
+                            .n_spec = 1,
+                            .push = &push,
+                            .push_bytes = sizeof(push),
+                            .groups = { (uint32_t)apus_ceil_div(cols, local) },
+                            .flops = (double)rows * cols,
+                            .moved = 4.0 * rows * cols,
+                        });
 }
 
 const apus_op_def apus_op_col_sum = { "col_sum", record, NULL, false };

@@ -6,7 +6,8 @@
 
 enum { IN_X, IN_ROW_ID, IN_POS, IN_ACC, N_IN };
 
-static apus_tensor *build(apus_graph *g, apus_tensor *x, apus_tensor *acc, const apus_dropout_params *p)
+static apus_tensor *build(apus_graph *g, apus_tensor *x, apus_tensor *acc,
+                          const apus_dropout_params *p)
 {
     apus_node *n = apus_graph_node(g, &apus_op_dropout, p, sizeof(*p),
                                    (apus_tensor *[]) { x, p->row_id, p->pos, acc }, N_IN);
@@ -19,8 +20,8 @@ apus_tensor *apus_dropout(apus_graph *g, apus_tensor *x, const apus_dropout_para
     if (!x || params->p <= 0)
         return x;
     if (params->p >= 1 || !params->row_id || !params->pos)
-        return apus_graph_fail(g, APUS_ERR_ARG, "dropout of %s: p is %g, it must be in [0, 1)", x->name,
-                               (double)params->p);
+        return apus_graph_fail(g, APUS_ERR_ARG, "dropout of %s: p is %g, it must be in [0, 1)",
+                               x->name, (double)params->p);
     if (x->dtype != APUS_F32 || x->n_dims != 2 || x->dims[1] % 4)
         return apus_graph_fail(g, APUS_ERR_SHAPE, "dropout: %s", x->name);
     return build(g, x, NULL, params);
@@ -32,14 +33,28 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const apus_tensor *x = n->in[IN_X];
     const apus_rows_arg live = apus_rows_of(x);
     const struct apus_dropout_push push = {
-        .x = apus_address(l, x), .row_id = apus_address(l, n->in[IN_ROW_ID]),
-        .pos = apus_address(l, n->in[IN_POS]), .acc = apus_address(l, n->in[IN_ACC]),
-        .y = apus_address(l, n->out[0]), .step = l->step, .rows_var = live.var, .rows_skip = live.skip,
-        .rows_max = live.max, .rows_mul = live.mul, .cols = x->dims[1], .seed_var = APUS_VAR_SEED,
-        .step_var = APUS_VAR_STEP, .name = a->name, .p = a->p,
+        .x = apus_address(l, x),
+        .row_id = apus_address(l, n->in[IN_ROW_ID]),
+        .pos = apus_address(l, n->in[IN_POS]),
+        .acc = apus_address(l, n->in[IN_ACC]),
+        .y = apus_address(l, n->out[0]),
+        .step = l->step,
+        .rows_var = live.var,
+        .rows_skip = live.skip,
+        .rows_max = live.max,
+        .rows_mul = live.mul,
+        .cols = x->dims[1],
+        .seed_var = APUS_VAR_SEED,
+        .step_var = APUS_VAR_STEP,
+        .name = a->name,
+        .p = a->p,
     };
     apus_dispatch d = {
-        .kernel = "dropout", .spec = { 64 }, .n_spec = 1, .push = &push, .push_bytes = sizeof(push),
+        .kernel = "dropout",
+        .spec = { 64 },
+        .n_spec = 1,
+        .push = &push,
+        .push_bytes = sizeof(push),
         .moved = 8.0 * (double)apus_tensor_count(x),
     };
 

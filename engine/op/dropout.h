@@ -15,7 +15,8 @@ typedef struct apus_dropout_params {
  *
  *   x (T, D) f32, D a multiple of 4, live rows allowed  ->  the same shape
  *
- * The mask depends on seed, optimizer step, name, data row, position and column only.  The result is
+ * The mask depends on seed, optimizer step, name, data row, position and column only.  The
+ * result is
  * not kept for the gradient but made again.  Gradient: x.  Errors: APUS_ERR_SHAPE, APUS_ERR_ARG. */
 apus_tensor *apus_dropout(apus_graph *g, apus_tensor *x, const apus_dropout_params *params);
 

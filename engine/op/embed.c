@@ -10,7 +10,8 @@ struct attr {
     apus_embed_order order; /* zeros where w is not trained */
 };
 
-apus_tensor *apus_embed(apus_graph *g, apus_tensor *ids, apus_tensor *w, const apus_embed_order *order)
+apus_tensor *apus_embed(apus_graph *g, apus_tensor *ids, apus_tensor *w,
+                        const apus_embed_order *order)
 {
     const struct attr attr = { order ? *order : (apus_embed_order) { 0 } };
     apus_node *n;
@@ -18,9 +19,11 @@ apus_tensor *apus_embed(apus_graph *g, apus_tensor *ids, apus_tensor *w, const a
     if (!ids || !w)
         return NULL;
     if (ids->dtype != APUS_U32 || w->n_dims != 2 || w->dims[1] % 4 || w->dtype > APUS_Q4_1)
-        return apus_graph_fail(g, APUS_ERR_SHAPE, "embed: table %s (%u, %u)", w->name, w->dims[0], w->dims[1]);
+        return apus_graph_fail(g, APUS_ERR_SHAPE, "embed: table %s (%u, %u)", w->name, w->dims[0],
+                               w->dims[1]);
     n = apus_graph_node(g, &apus_op_embed, &attr, sizeof(attr), (apus_tensor *[]) { ids, w }, 2);
-    return apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { ids->dims[0], w->dims[1] }, ids->rows);
+    return apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { ids->dims[0], w->dims[1] },
+                            ids->rows);
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
@@ -29,16 +32,28 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const apus_rows_arg live = apus_rows_of(ids);
     const uint32_t cols = w->dims[1];
     const struct apus_embed_push push = {
-        .ids = apus_address(l, ids), .w = apus_address(l, w),
+        .ids = apus_address(l, ids),
+        .w = apus_address(l, w),
         .scales = apus_dtype_is_quant(w->dtype)
-                      ? apus_address(l, w) + apus_layout_scales_at(w->dtype, w->dims[0], cols) : 0,
-        .y = apus_address(l, n->out[0]), .step = l->step, .rows_var = live.var, .rows_skip = live.skip,
-        .rows_max = live.max, .rows_mul = live.mul, .cols = cols, .vocab = w->dims[0],
+                      ? apus_address(l, w) + apus_layout_scales_at(w->dtype, w->dims[0], cols)
+                      : 0,
+        .y = apus_address(l, n->out[0]),
+        .step = l->step,
+        .rows_var = live.var,
+        .rows_skip = live.skip,
+        .rows_max = live.max,
+        .rows_mul = live.mul,
+        .cols = cols,
+        .vocab = w->dims[0],
         .scale_words = apus_layout_scale_words(w->dtype, cols),
     };
     apus_dispatch d = {
-        .kernel = "embed", .spec = { 64, w->dtype }, .n_spec = 2, .push = &push,
-        .push_bytes = sizeof(push), .moved = 8.0 * ids->dims[0] * cols,
+        .kernel = "embed",
+        .spec = { 64, w->dtype },
+        .n_spec = 2,
+        .push = &push,
+        .push_bytes = sizeof(push),
+        .moved = 8.0 * ids->dims[0] * cols,
     };
 
     apus_grid_1d((uint64_t)ids->dims[0] * cols / 4, 64, d.groups);

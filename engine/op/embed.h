@@ -17,6 +17,7 @@ typedef struct apus_embed_order {
  *
  * An id >= V gives zeros.  `order` is needed where w is trained, else NULL.
  * Gradient: w.  Errors: APUS_ERR_SHAPE. */
-apus_tensor *apus_embed(apus_graph *g, apus_tensor *ids, apus_tensor *w, const apus_embed_order *order);
+apus_tensor *apus_embed(apus_graph *g, apus_tensor *ids, apus_tensor *w,
+                        const apus_embed_order *order);
 
 #endif

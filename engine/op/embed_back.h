@@ -9,6 +9,7 @@
  *   dy (T, D) f32  into (V, D) f32, persistent
  *
  * Errors: APUS_ERR_ARG (no order: the table was not built as trained), APUS_ERR_SHAPE. */
-void apus_embed_back(apus_graph *g, apus_tensor *dy, const apus_embed_order *order, apus_tensor *into);
+void apus_embed_back(apus_graph *g, apus_tensor *dy, const apus_embed_order *order,
+                     apus_tensor *into);
 
 #endif

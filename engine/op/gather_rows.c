@@ -6,17 +6,20 @@
 
 enum { IN_X, IN_INDEX, IN_INVERSE, N_IN };
 
-apus_tensor *apus_gather_rows(apus_graph *g, apus_tensor *x, apus_tensor *index, apus_tensor *inverse)
+apus_tensor *apus_gather_rows(apus_graph *g, apus_tensor *x, apus_tensor *index,
+                              apus_tensor *inverse)
 {
     apus_node *n;
 
     if (!x || !index)
         return NULL;
-    if (x->dtype != APUS_F32 || x->n_dims != 2 || index->dtype != APUS_U32
-        || (inverse && inverse->dims[0] != x->dims[0]))
+    if (x->dtype != APUS_F32 || x->n_dims != 2 || index->dtype != APUS_U32 ||
+        (inverse && inverse->dims[0] != x->dims[0]))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "gather_rows: %s", x->name);
-    n = apus_graph_node(g, &apus_op_gather_rows, NULL, 0, (apus_tensor *[]) { x, index, inverse }, N_IN);
-    return apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { index->dims[0], x->dims[1] }, index->rows);
+    n = apus_graph_node(g, &apus_op_gather_rows, NULL, 0, (apus_tensor *[]) { x, index, inverse },
+                        N_IN);
+    return apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { index->dims[0], x->dims[1] },
+                            index->rows);
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
@@ -25,12 +28,23 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const apus_rows_arg live = apus_rows_of(index);
     const uint32_t cols = x->dims[1];
     const struct apus_gather_rows_push push = {
-        .x = apus_address(l, x), .index = apus_address(l, index), .y = apus_address(l, n->out[0]),
-        .step = l->step, .rows_var = live.var, .rows_skip = live.skip, .rows_max = live.max,
-        .rows_mul = live.mul, .cols = cols, .x_rows = x->dims[0],
+        .x = apus_address(l, x),
+        .index = apus_address(l, index),
+        .y = apus_address(l, n->out[0]),
+        .step = l->step,
+        .rows_var = live.var,
+        .rows_skip = live.skip,
+        .rows_max = live.max,
+        .rows_mul = live.mul,
+        .cols = cols,
+        .x_rows = x->dims[0],
     };
     apus_dispatch d = {
-        .kernel = "gather_rows", .spec = { 64 }, .n_spec = 1, .push = &push, .push_bytes = sizeof(push),
+        .kernel = "gather_rows",
+        .spec = { 64 },
+        .n_spec = 1,
+        .push = &push,
+        .push_bytes = sizeof(push),
         .moved = 8.0 * index->dims[0] * cols,
     };
 
@@ -43,7 +57,8 @@ static void backward(apus_graph *g, apus_node *n)
     apus_tensor *x = n->in[IN_X];
 
     if (x->wants_grad && n->in[IN_INVERSE])
-        apus_add_grad(g, x, apus_gather_rows(g, n->out[0]->grad, n->in[IN_INVERSE], n->in[IN_INDEX]));
+        apus_add_grad(g, x,
+                      apus_gather_rows(g, n->out[0]->grad, n->in[IN_INVERSE], n->in[IN_INDEX]));
 }
 
 const apus_op_def apus_op_gather_rows = { "gather_rows", record, backward, false };

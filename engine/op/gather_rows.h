@@ -11,6 +11,7 @@
  *
  * Indices are distinct.  An index >= R gives zeros.  Gradient: x, by `inverse` (NULL: none).
  * Errors: APUS_ERR_SHAPE. */
-apus_tensor *apus_gather_rows(apus_graph *g, apus_tensor *x, apus_tensor *index, apus_tensor *inverse);
+apus_tensor *apus_gather_rows(apus_graph *g, apus_tensor *x, apus_tensor *index,
+                              apus_tensor *inverse);
 
 #endif

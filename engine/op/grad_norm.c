@@ -28,24 +28,41 @@ static apus_status record(apus_lower *l, const apus_node *n)
 {
     const apus_tensor *grad = n->in[0], *state = n->in[1], *partials = n->out[0];
     const struct apus_grad_norm_push push = {
-        .grad = apus_address(l, grad), .partials = apus_address(l, partials),
-        .state = apus_address(l, state), .step = l->step, .n = grad->dims[0], .chunk = CHUNK,
-        .n_partials = partials->dims[0], .max_norm_var = APUS_VAR_MAX_NORM,
+        .grad = apus_address(l, grad),
+        .partials = apus_address(l, partials),
+        .state = apus_address(l, state),
+        .step = l->step,
+        .n = grad->dims[0],
+        .chunk = CHUNK,
+        .n_partials = partials->dims[0],
+        .max_norm_var = APUS_VAR_MAX_NORM,
     };
     const apus_access sums[] = { apus_reads(l, grad), apus_writes(l, partials) };
-    const apus_access finish[] = { apus_reads(l, partials), apus_reads(l, state), apus_writes(l, state) };
+    const apus_access finish[] = { apus_reads(l, partials), apus_reads(l, state),
+                                   apus_writes(l, state) };
     apus_dispatch d = {
-        .kernel = "grad_norm", .spec = { l->caps->subgroup }, .n_spec = 1, .push = &push,
-        .push_bytes = sizeof(push), .access = sums, .n_access = 2, .flops = 2.0 * grad->dims[0],
+        .kernel = "grad_norm",
+        .spec = { l->caps->subgroup },
+        .n_spec = 1,
+        .push = &push,
+        .push_bytes = sizeof(push),
+        .access = sums,
+        .n_access = 2,
+        .flops = 2.0 * grad->dims[0],
         .moved = 4.0 * grad->dims[0],
     };
 
     apus_grid_1d(partials->dims[0], 1, d.groups);
     APUS_FORWARD(apus_emit(l, &d));
     return apus_emit(l, &(apus_dispatch) {
-        .kernel = "grad_norm_finish", .spec = { l->caps->subgroup }, .n_spec = 1, .push = &push,
-        .push_bytes = sizeof(push), .access = finish, .n_access = 3,
-    });
+                            .kernel = "grad_norm_finish",
+                            .spec = { l->caps->subgroup },
+                            .n_spec = 1,
+                            .push = &push,
+                            .push_bytes = sizeof(push),
+                            .access = finish,
+                            .n_access = 3,
+                        });
 }
 
 const apus_op_def apus_op_grad_norm = { "grad_norm", record, NULL, false };

@@ -20,7 +20,8 @@ apus_tensor *apus_lora(apus_graph *g, apus_tensor *x, apus_tensor *y, const apus
 
     if (!x || !y || !p->table || !p->index)
         return NULL;
-    if (x->n_dims != 2 || y->n_dims != 2 || x->dims[0] != y->dims[0] || x->dims[1] % 4 || p->rank == 0)
+    if (x->n_dims != 2 || y->n_dims != 2 || x->dims[0] != y->dims[0] || x->dims[1] % 4 ||
+        p->rank == 0)
         return apus_graph_fail(g, APUS_ERR_SHAPE, "lora: %s (%u, %u), rank %u", x->name, x->dims[0],
                                x->dims[1], p->rank);
     x = apus_dropout(g, x, &(apus_dropout_params) { p->p, p->row_id, p->pos, p->name });
@@ -40,10 +41,20 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const uint32_t tm = x->dims[0] < 16 ? (x->dims[0] < 4 ? 1 : 4) : 16;
     const struct apus_lora_push push = {
         .x = apus_address(l, x),
-        .table = apus_address(l, n->in[IN_TABLE]) + (uint64_t)a->module * a->slots * sizeof(struct apus_lora_entry),
-        .index = apus_address(l, n->in[IN_INDEX]), .h = apus_address(l, h), .acc = apus_address(l, y),
-        .y = apus_address(l, out), .step = l->step, .rows_var = live.var, .rows_skip = live.skip,
-        .rows_max = live.max, .rows_mul = live.mul, .k = x->dims[1], .n = y->dims[1], .rank = a->rank,
+        .table = apus_address(l, n->in[IN_TABLE]) +
+                 (uint64_t)a->module * a->slots * sizeof(struct apus_lora_entry),
+        .index = apus_address(l, n->in[IN_INDEX]),
+        .h = apus_address(l, h),
+        .acc = apus_address(l, y),
+        .y = apus_address(l, out),
+        .step = l->step,
+        .rows_var = live.var,
+        .rows_skip = live.skip,
+        .rows_max = live.max,
+        .rows_mul = live.mul,
+        .k = x->dims[1],
+        .n = y->dims[1],
+        .rank = a->rank,
         .slots = a->slots,
     };
     apus_access down[8], up[8];
@@ -63,9 +74,18 @@ static apus_status record(apus_lower *l, const apus_node *n)
     if (n->in[IN_B])
         up[n_up++] = apus_reads(l, n->in[IN_B]);
     apus_dispatch d = {
-        .kernel = "lora", .spec = { lanes, tm }, .n_spec = 2, .push = &push, .push_bytes = sizeof(push),
-        .groups = { (uint32_t)apus_ceil_div(a->rank, lanes), (uint32_t)apus_ceil_div(x->dims[0], tm) },
-        .live = apus_rows_flat(x), .live_axis = 1, .live_tile = tm, .access = down, .n_access = n_down,
+        .kernel = "lora",
+        .spec = { lanes, tm },
+        .n_spec = 2,
+        .push = &push,
+        .push_bytes = sizeof(push),
+        .groups = { (uint32_t)apus_ceil_div(a->rank, lanes),
+                    (uint32_t)apus_ceil_div(x->dims[0], tm) },
+        .live = apus_rows_flat(x),
+        .live_axis = 1,
+        .live_tile = tm,
+        .access = down,
+        .n_access = n_down,
         .flops = 2.0 * x->dims[0] * x->dims[1] * a->rank,
     };
     APUS_FORWARD(apus_emit(l, &d));
@@ -88,15 +108,20 @@ static void backward(apus_graph *g, apus_node *n)
         apus_graph_fail(g, APUS_ERR_ARG, "lora: the gradient needs the adapter's own tensors");
         return;
     }
-    apus_tensor *dh = apus_matmul(g, dy, b, &(apus_matmul_params) { .kind = APUS_NN, .alpha = at->scale });
+    apus_tensor *dh =
+        apus_matmul(g, dy, b, &(apus_matmul_params) { .kind = APUS_NN, .alpha = at->scale });
     if (b->wants_grad)
-        apus_matmul(g, dy, h, &(apus_matmul_params) { .kind = APUS_TN, .alpha = at->scale,
-                                                      .acc = b->grad_into, .into = b->grad_into });
+        apus_matmul(
+            g, dy, h,
+            &(apus_matmul_params) {
+                .kind = APUS_TN, .alpha = at->scale, .acc = b->grad_into, .into = b->grad_into });
     if (a->wants_grad)
-        apus_matmul(g, dh, x, &(apus_matmul_params) { .kind = APUS_TN, .acc = a->grad_into,
-                                                      .into = a->grad_into });
+        apus_matmul(
+            g, dh, x,
+            &(apus_matmul_params) { .kind = APUS_TN, .acc = a->grad_into, .into = a->grad_into });
     if (x->wants_grad)
-        apus_set_grad(x, apus_matmul(g, dh, a, &(apus_matmul_params) { .kind = APUS_NN, .acc = x->grad }));
+        apus_set_grad(
+            x, apus_matmul(g, dh, a, &(apus_matmul_params) { .kind = APUS_NN, .acc = x->grad }));
 }
 
 const apus_op_def apus_op_lora = { "lora", record, backward, false };

@@ -9,10 +9,11 @@ typedef struct apus_lora_params {
     apus_tensor *table; /* u32 words: entries of args/lora.h, [module][slot] */
     apus_tensor *index; /* (T) u32 of the step: slot of each row; >= slots: none */
     uint32_t module, slots;
-    uint32_t rank;      /* the largest rank in the table */
-    apus_tensor *a, *b; /* training: the adapter of slot 0, (rank, K) and (N, rank) f32; else NULL */
-    float scale;        /* training: its scale */
-    float p;            /* training: dropout of x; row_id, pos, name as for apus_dropout */
+    uint32_t rank; /* the largest rank in the table */
+    apus_tensor *a,
+        *b;      /* training: the adapter of slot 0, (rank, K) and (N, rank) f32; else NULL */
+    float scale; /* training: its scale */
+    float p;     /* training: dropout of x; row_id, pos, name as for apus_dropout */
     apus_tensor *row_id, *pos;
     uint32_t name;
 } apus_lora_params;
@@ -21,8 +22,10 @@ typedef struct apus_lora_params {
  *
  *   x (T, K) f32, K a multiple of 4  y (T, N) f32, live rows allowed  ->  (T, N) f32
  *
- * Swapping adapters needs no new recording.  Gradient (one adapter, slot 0, for all rows): x, y, a, b.
+ * Swapping adapters needs no new recording.  Gradient (one adapter, slot 0, for all rows): x, y,
+ * a, b.
  * Errors: APUS_ERR_SHAPE.  Hu et al. 2021, arXiv:2106.09685, section 4.1. */
-apus_tensor *apus_lora(apus_graph *g, apus_tensor *x, apus_tensor *y, const apus_lora_params *params);
+apus_tensor *apus_lora(apus_graph *g, apus_tensor *x, apus_tensor *y,
+                       const apus_lora_params *params);
 
 #endif

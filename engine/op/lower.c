@@ -13,7 +13,8 @@ void apus_list_release(apus_list *list)
 }
 
 /* Make room for `more` elements behind the first n of a list of `each` bytes. */
-static apus_status room_for(void *list_address, uint32_t n, uint32_t more, uint32_t *room, size_t each)
+static apus_status room_for(void *list_address, uint32_t n, uint32_t more, uint32_t *room,
+                            size_t each)
 {
     void **list = list_address;
 
@@ -87,7 +88,8 @@ static apus_item *new_item(apus_lower *l, apus_item_kind kind)
     if (room_for(&list->items, list->n_items, 1, &list->item_room, sizeof(*item)) != APUS_OK)
         return NULL;
     item = &list->items[list->n_items++];
-    *item = (apus_item) { .kind = kind, .node = l->node, .slot = -1, .first_access = list->n_accesses };
+    *item =
+        (apus_item) { .kind = kind, .node = l->node, .slot = -1, .first_access = list->n_accesses };
     return item;
 }
 
@@ -100,7 +102,8 @@ static apus_status find_slot(apus_list *list, const apus_slot *want, int32_t *ou
             return APUS_OK;
         }
     if (list->n_slots == APUS_STEP_GRIDS)
-        return apus_fail(APUS_ERR_SUPPORT, "a plan has more than %d kinds of live grid", APUS_STEP_GRIDS);
+        return apus_fail(APUS_ERR_SUPPORT, "a plan has more than %d kinds of live grid",
+                         APUS_STEP_GRIDS);
     list->slots[list->n_slots] = *want;
     *out = (int32_t)list->n_slots++;
     return APUS_OK;
@@ -114,8 +117,10 @@ apus_status apus_emit(apus_lower *l, const apus_dispatch *d)
     if (!item)
         return APUS_ERR_MEMORY;
     if (d->push_bytes > sizeof(item->push))
-        return apus_fail(APUS_ERR_SHAPE, "%s: %u bytes of push constants", d->kernel, d->push_bytes);
-    item->kernel = (apus_kernel_key) { .name = d->kernel, .n_spec = d->n_spec, .subgroup = d->subgroup };
+        return apus_fail(APUS_ERR_SHAPE, "%s: %u bytes of push constants", d->kernel,
+                         d->push_bytes);
+    item->kernel =
+        (apus_kernel_key) { .name = d->kernel, .n_spec = d->n_spec, .subgroup = d->subgroup };
     memcpy(item->kernel.spec, d->spec, sizeof(d->spec));
     memcpy(item->push, d->push, d->push_bytes);
     item->push_bytes = d->push_bytes;
@@ -209,7 +214,8 @@ apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *varia
         for (size_t i = 0; i < n && !found; i++) {
             const apus_variant *v = &variants[i];
             const bool force = forced(l->force, op, v->name, &any);
-            if ((v->kernel && !apus_kernel_exists(v->kernel)) || (v->fits && !v->fits(l->caps, problem)))
+            if ((v->kernel && !apus_kernel_exists(v->kernel)) ||
+                (v->fits && !v->fits(l->caps, problem)))
                 continue;
             if (v->narrow && !l->narrow && !force)
                 continue;
@@ -217,7 +223,8 @@ apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *varia
                 found = v;
         }
     if (!found)
-        return apus_fail(APUS_ERR_SUPPORT, "%s %s: no algorithm for %s", op, describe, l->caps->name);
+        return apus_fail(APUS_ERR_SUPPORT, "%s %s: no algorithm for %s", op, describe,
+                         l->caps->name);
     note_choice(l, op, describe, found->name);
     *out = found;
     return APUS_OK;

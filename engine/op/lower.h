@@ -30,7 +30,7 @@ typedef struct apus_item {
     apus_addr to, from; /* FILL: to; COPY: both */
     uint64_t bytes;
     uint32_t word;
-    bool barrier;       /* a barrier stands before this item (set by exec/barrier.c) */
+    bool barrier;        /* a barrier stands before this item (set by exec/barrier.c) */
     double flops, moved; /* estimate of the largest grid: flop, bytes */
 } apus_item;
 
@@ -58,20 +58,20 @@ void apus_list_release(apus_list *list); /* safe on {0} */
 typedef struct apus_lower {
     const apus_caps *caps;
     apus_list *list;
-    apus_addr step;            /* the step buffer */
-    apus_addr args;            /* the argument buffer */
-    apus_addr scratch[8];      /* arenas of planned tensors, each `scratch_bytes` long */
+    apus_addr step;       /* the step buffer */
+    apus_addr args;       /* the argument buffer */
+    apus_addr scratch[8]; /* arenas of planned tensors, each `scratch_bytes` long */
     uint64_t scratch_bytes;
-    bool narrow;               /* algorithms that round their inputs to 16 bits are allowed */
-    const char *force;         /* "op:variant[,op:variant]" or "" (APUS_KERNEL) */
-    const apus_node *node;     /* being lowered */
+    bool narrow;           /* algorithms that round their inputs to 16 bits are allowed */
+    const char *force;     /* "op:variant[,op:variant]" or "" (APUS_KERNEL) */
+    const apus_node *node; /* being lowered */
 } apus_lower;
 
 /* Device address of a tensor. */
 apus_addr apus_address(const apus_lower *l, const apus_tensor *t); /* 0 for NULL */
 
-/* One dispatch.  groups[live_axis] is computed from `live` where live.var >= 0 (indirect grid), else
- * groups are as given. */
+/* One dispatch.  groups[live_axis] is computed from `live` where live.var >= 0 (indirect grid),
+ * else groups are as given. */
 typedef struct apus_dispatch {
     const char *kernel;
     uint32_t spec[APUS_MAX_SPEC];
@@ -89,7 +89,8 @@ typedef struct apus_dispatch {
     uint32_t n_access;
 } apus_dispatch;
 
-/* Append.  Errors: APUS_ERR_MEMORY, APUS_ERR_SHAPE (a grid above 65,535 in a dimension, push > 128). */
+/* Append.  Errors: APUS_ERR_MEMORY, APUS_ERR_SHAPE (a grid above 65,535 in a dimension, push >
+ * 128). */
 apus_status apus_emit(apus_lower *l, const apus_dispatch *d);
 apus_status apus_emit_fill(apus_lower *l, const apus_tensor *t, uint32_t word);
 /* Copy `bytes` of args into the argument buffer; its address is returned in *at. */

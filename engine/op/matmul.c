@@ -1,4 +1,5 @@
-/* matmul.c - matrix products: builder, arguments, gradient rule (algorithms: matmul_algorithms.c). */
+/* matmul.c - matrix products: builder, arguments, gradient rule (algorithms:
+ * matmul_algorithms.c). */
 #include "matmul.h"
 
 #include <stdio.h>
@@ -32,7 +33,8 @@ static void shape_of(apus_matmul_kind kind, const apus_tensor *a, const apus_ten
     *b_k = kind == APUS_NT ? b_cols : b_rows;
 }
 
-apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b, const apus_matmul_params *params)
+apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
+                         const apus_matmul_params *params)
 {
     const struct attr attr = { params->kind, params->alpha == 0.0f ? 1.0f : params->alpha };
     apus_matmul_problem p;
@@ -42,14 +44,15 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b, const ap
     if (!a || !b)
         return NULL;
     shape_of(params->kind, a, b, &p, &b_k);
-    if (a->dtype != APUS_F32 || p.k != b_k || b->dtype > APUS_Q4_1
-        || (params->kind == APUS_TN && b->dtype != APUS_F32)
-        || (params->bias && apus_tensor_count(params->bias) != p.n)
-        || (params->acc && apus_tensor_count(params->acc) != (uint64_t)p.m * p.n)
-        || (params->into && apus_tensor_count(params->into) != (uint64_t)p.m * p.n))
+    if (a->dtype != APUS_F32 || p.k != b_k || b->dtype > APUS_Q4_1 ||
+        (params->kind == APUS_TN && b->dtype != APUS_F32) ||
+        (params->bias && apus_tensor_count(params->bias) != p.n) ||
+        (params->acc && apus_tensor_count(params->acc) != (uint64_t)p.m * p.n) ||
+        (params->into && apus_tensor_count(params->into) != (uint64_t)p.m * p.n))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "matmul %s: %s (%u x %u) and %s (%u x %u)",
                                kind_names[params->kind], a->name, apus_tensor_rows(a),
-                               apus_tensor_cols(a), b->name, apus_tensor_rows(b), apus_tensor_cols(b));
+                               apus_tensor_cols(a), b->name, apus_tensor_rows(b),
+                               apus_tensor_cols(b));
     n = apus_graph_node(g, &apus_op_matmul, &attr, sizeof(attr),
                         (apus_tensor *[]) { a, b, params->bias, params->acc, params->into }, N_IN);
     if (!n)
@@ -65,7 +68,8 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b, const ap
         memcpy(dims, a->dims, sizeof(dims));
     }
     dims[n_dims - 1] = p.n;
-    return apus_node_output(g, n, APUS_F32, n_dims, dims, params->kind == APUS_TN ? APUS_ROWS_ALL : a->rows);
+    return apus_node_output(g, n, APUS_F32, n_dims, dims,
+                            params->kind == APUS_TN ? APUS_ROWS_ALL : a->rows);
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
@@ -81,18 +85,29 @@ static apus_status record(apus_lower *l, const apus_node *n)
              apus_dtype_of(p.b)->name);
     const apus_rows_arg live = apus_rows_arg_of(apus_rows_flat(a), apus_tensor_rows(a));
     const struct apus_matmul_push push = {
-        .a = apus_address(l, a), .b = apus_address(l, b),
+        .a = apus_address(l, a),
+        .b = apus_address(l, b),
         .scales = apus_dtype_is_quant(p.b)
-                      ? apus_address(l, b) + apus_layout_scales_at(p.b, apus_tensor_rows(b), apus_tensor_cols(b))
+                      ? apus_address(l, b) +
+                            apus_layout_scales_at(p.b, apus_tensor_rows(b), apus_tensor_cols(b))
                       : 0,
-        .y = apus_address(l, n->in[IN_INTO] ? n->in[IN_INTO] : n->out[0]), .acc = apus_address(l, acc),
-        .bias = apus_address(l, n->in[IN_BIAS]), .step = l->step, .rows_var = live.var,
-        .rows_skip = live.skip, .rows_max = live.max, .rows_mul = live.mul, .m = p.m, .n = p.n,
-        .k = p.k, .scale_words = apus_layout_scale_words(p.b, apus_tensor_cols(b)),
+        .y = apus_address(l, n->in[IN_INTO] ? n->in[IN_INTO] : n->out[0]),
+        .acc = apus_address(l, acc),
+        .bias = apus_address(l, n->in[IN_BIAS]),
+        .step = l->step,
+        .rows_var = live.var,
+        .rows_skip = live.skip,
+        .rows_max = live.max,
+        .rows_mul = live.mul,
+        .m = p.m,
+        .n = p.n,
+        .k = p.k,
+        .scale_words = apus_layout_scale_words(p.b, apus_tensor_cols(b)),
         .alpha = attr->alpha,
     };
     apus_dispatch d = {
-        .push = &push, .push_bytes = sizeof(push),
+        .push = &push,
+        .push_bytes = sizeof(push),
         .live = p.kind == APUS_TN ? (apus_rows) { 0 } : apus_rows_flat(a),
         .flops = 2.0 * p.m * p.n * p.k,
         .moved = (double)b->bytes + 4.0 * p.m * p.k + 4.0 * p.m * p.n,
@@ -111,17 +126,18 @@ static void backward(apus_graph *g, apus_node *n)
         return;
     }
     if (b->wants_grad)
-        apus_matmul(g, dy, a, &(apus_matmul_params) { .kind = APUS_TN, .alpha = attr->alpha,
-                                                      .acc = b->grad_into,
-                                                      .into = b->grad_into });
+        apus_matmul(
+            g, dy, a,
+            &(apus_matmul_params) {
+                .kind = APUS_TN, .alpha = attr->alpha, .acc = b->grad_into, .into = b->grad_into });
     if (bias && bias->wants_grad)
         apus_col_sum(g, dy, bias->grad_into);
     if (acc)
         apus_add_grad(g, acc, dy);
     if (a->wants_grad)
-        apus_set_grad(a, apus_matmul(g, dy, b, &(apus_matmul_params) { .kind = APUS_NN,
-                                                                       .alpha = attr->alpha,
-                                                                       .acc = a->grad }));
+        apus_set_grad(a, apus_matmul(g, dy, b,
+                                     &(apus_matmul_params) {
+                                         .kind = APUS_NN, .alpha = attr->alpha, .acc = a->grad }));
 }
 
 const apus_op_def apus_op_matmul = { "matmul", record, backward, false };

@@ -12,10 +12,10 @@ typedef enum apus_matmul_kind {
 
 typedef struct apus_matmul_params {
     apus_matmul_kind kind;
-    float alpha;          /* factor of the product; 0 means 1 */
-    apus_tensor *bias;    /* (N) f32, NT only, or NULL */
-    apus_tensor *acc;     /* added to the result: (M, N) f32, or NULL */
-    apus_tensor *into;    /* the result is written here, over what was there, and this is returned; may
+    float alpha;       /* factor of the product; 0 means 1 */
+    apus_tensor *bias; /* (N) f32, NT only, or NULL */
+    apus_tensor *acc;  /* added to the result: (M, N) f32, or NULL */
+    apus_tensor *into; /* the result is written here, over what was there, and this is returned; may
                              be acc (then it is added to).  NULL: a new tensor */
 } apus_matmul_params;
 
@@ -28,6 +28,7 @@ typedef struct apus_matmul_params {
  * Sums in f32 in a fixed order.  a may have more than two dimensions (the first ones are rows).
  * Gradient (NT only): a, b (added to b->grad_into), bias (added to bias->grad_into), acc.
  * Errors: APUS_ERR_SHAPE. */
-apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b, const apus_matmul_params *params);
+apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
+                         const apus_matmul_params *params);
 
 #endif

@@ -9,11 +9,11 @@
 #include "matmul_problem.h"
 
 #define VEC_MOST_M 8
-#define COOP_LEAST 16           /* rows and columns below which fragments are mostly padding */
-#define MANY_BLOCKS 192         /* as many workgroups keep a large GPU busy: larger blocks pay */
-#define FEW_BLOCKS 64           /* fewer than this leave units idle: smaller blocks pay */
+#define COOP_LEAST 16   /* rows and columns below which fragments are mostly padding */
+#define MANY_BLOCKS 192 /* as many workgroups keep a large GPU busy: larger blocks pay */
+#define FEW_BLOCKS 64   /* fewer than this leave units idle: smaller blocks pay */
 #define TILE_K 16
-#define MOST_TURNS 65535u       /* of a loop: Mesa's llvmpipe 22.3 ends longer ones */
+#define MOST_TURNS 65535u /* of a loop: Mesa's llvmpipe 22.3 ends longer ones */
 
 /* Registers for a large tile: what has at least 32 lanes (AMD, NVIDIA, Apple, Qualcomm).  A tile of
  * 8 x 8 spills on GPUs with narrower subgroups. */
@@ -105,8 +105,8 @@ static tile_shape tile_of(const apus_caps *caps, const apus_matmul_problem *p)
         s.bm /= 2;
     while (s.bn > 16 && p->n <= s.bn / 2)
         s.bn /= 2;
-    while (s.bm * s.bn > 32 * 32
-           && (blocks_of(p, s.bm, s.bn) < FEW_BLOCKS || s.bm * s.bn / 16 > caps->max_invocations)) {
+    while (s.bm * s.bn > 32 * 32 &&
+           (blocks_of(p, s.bm, s.bn) < FEW_BLOCKS || s.bm * s.bn / 16 > caps->max_invocations)) {
         if (s.bn >= s.bm)
             s.bn /= 2;
         else
@@ -129,8 +129,8 @@ static bool tile_large_fits(const apus_caps *caps, const void *problem)
 
 static bool tile_worth(const apus_caps *caps, const apus_matmul_problem *p, tile_shape s)
 {
-    return gpu_class(caps, p) && wide_gpu(caps) && p->m > s.bm / 2
-           && blocks_of(p, s.bm, s.bn) >= MANY_BLOCKS;
+    return gpu_class(caps, p) && wide_gpu(caps) && p->m > s.bm / 2 &&
+           blocks_of(p, s.bm, s.bn) >= MANY_BLOCKS;
 }
 
 static bool tile_large_chosen(const apus_caps *caps, const void *problem)
@@ -143,11 +143,14 @@ static bool tile_wide_chosen(const apus_caps *caps, const void *problem)
     return tile_worth(caps, problem, tile_wide);
 }
 
-static apus_status emit_tile(apus_lower *l, const apus_matmul_problem *p, tile_shape s, apus_dispatch *d)
+static apus_status emit_tile(apus_lower *l, const apus_matmul_problem *p, tile_shape s,
+                             apus_dispatch *d)
 {
     d->kernel = "matmul_tile";
-    set_spec(d, (uint32_t[]) { s.bm / s.rm * (s.bn / s.rn), p->kind, p->b, s.bm, s.bn, TILE_K, s.rm, s.rn },
-             8);
+    set_spec(
+        d,
+        (uint32_t[]) { s.bm / s.rm * (s.bn / s.rn), p->kind, p->b, s.bm, s.bn, TILE_K, s.rm, s.rn },
+        8);
     block_grid(p, s.bm, s.bn, d);
     return apus_emit(l, d);
 }
@@ -183,9 +186,9 @@ static bool coop_of(const apus_caps *caps, const apus_matmul_problem *p, coop_sh
     }
     const uint32_t subgroups = s->sub_m * s->sub_n;
     const uint32_t shared = 2 * (s->bm + s->bn) * (s->bk + 8) + 4 * subgroups * f->m * f->n;
-    return subgroups * s->subgroup <= caps->max_invocations && shared <= caps->max_shared
-           && s->bm % (s->sub_m * f->m) == 0 && s->bn % (s->sub_n * f->n) == 0 && s->bk % f->k == 0
-           && p->k / s->bk < MOST_TURNS;
+    return subgroups * s->subgroup <= caps->max_invocations && shared <= caps->max_shared &&
+           s->bm % (s->sub_m * f->m) == 0 && s->bn % (s->sub_n * f->n) == 0 && s->bk % f->k == 0 &&
+           p->k / s->bk < MOST_TURNS;
 }
 
 static bool coop_fits(const apus_caps *caps, const void *problem)
@@ -245,16 +248,18 @@ static bool coop_bf16_large_chosen(const apus_caps *caps, const void *problem)
     return coop_bf16_chosen(caps, problem) && coop_large_worth(caps, problem);
 }
 
-static apus_status emit_coop(apus_lower *l, const apus_matmul_problem *p, coop_shape s, apus_dispatch *d)
+static apus_status emit_coop(apus_lower *l, const apus_matmul_problem *p, coop_shape s,
+                             apus_dispatch *d)
 {
     if (!coop_of(l->caps, p, &s))
-        return apus_fail(APUS_ERR_SUPPORT, "matmul: no cooperative-matrix shape for %s", l->caps->name);
+        return apus_fail(APUS_ERR_SUPPORT, "matmul: no cooperative-matrix shape for %s",
+                         l->caps->name);
     const uint32_t local = s.sub_m * s.sub_n * s.subgroup;
     d->kernel = s.in == APUS_BF16 ? "matmul_coop_bf16" : "matmul_coop";
     d->subgroup = s.subgroup;
     set_spec(d,
-             (uint32_t[]) { local, p->kind, p->b, s.bm, s.bn, s.bk, s.sub_m, s.sub_n, s.f.m, s.f.n, s.f.k,
-                            local },
+             (uint32_t[]) { local, p->kind, p->b, s.bm, s.bn, s.bk, s.sub_m, s.sub_n, s.f.m, s.f.n,
+                            s.f.k, local },
              12);
     block_grid(p, s.bm, s.bn, d);
     return apus_emit(l, d);
@@ -363,13 +368,16 @@ static const apus_variant variants[] = {
     [COOP] = { "coop", "matmul_coop", .narrow = true, .fits = coop_fits, .chosen = coop_chosen },
     [VEC_CPU] = { "vec_cpu", "matmul_vec_cpu", .fits = vec_cpu_fits, .chosen = cpu_class },
     [CPU] = { "cpu", "matmul_nt_cpu", .fits = cpu_fits, .chosen = cpu_class },
-    [TILE_LARGE] = { "tile_large", "matmul_tile", .fits = tile_large_fits, .chosen = tile_large_chosen },
-    [TILE_WIDE] = { "tile_wide", "matmul_tile", .fits = tile_large_fits, .chosen = tile_wide_chosen },
+    [TILE_LARGE] = { "tile_large", "matmul_tile", .fits = tile_large_fits,
+                     .chosen = tile_large_chosen },
+    [TILE_WIDE] = { "tile_wide", "matmul_tile", .fits = tile_large_fits,
+                    .chosen = tile_wide_chosen },
     [TILE] = { "tile", "matmul_tile", .fits = tile_fits, .chosen = gpu_class },
     [PLAIN] = { "plain", "matmul" },
 };
 
-apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const char *what, apus_dispatch *d)
+apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const char *what,
+                              apus_dispatch *d)
 {
     const apus_variant *v = NULL;
 

@@ -1,6 +1,7 @@
 /* op.h - operators: one table entry each, made by ops.def.
  *
- * An operator is four files (CMake checks that they exist): engine/op/x.c (builder, record, gradient),
+ * An operator is four files (CMake checks that they exist): engine/op/x.c (builder, record,
+ * gradient),
  * shaders/x.comp, shaders/include/x.h (arguments, one struct for C and GLSL), tests/op/x.c. */
 #ifndef APUSI_OP_H
 #define APUSI_OP_H
@@ -25,10 +26,11 @@ struct apus_op_def {
 /* All operators, in the order of ops.def, ending in NULL. */
 extern const apus_op_def *const apus_ops[];
 
-/* Add a contribution to d loss / d t.  Contributions of one tensor are summed in the order of calls. */
+/* Add a contribution to d loss / d t.  Contributions of one tensor are summed in the order of
+ * calls. */
 void apus_add_grad(apus_graph *g, apus_tensor *t, apus_tensor *d);
-/* For rules that fuse the sum: the gradient so far (or NULL), to be passed as `acc` to a builder whose
- * result then replaces it by apus_set_grad. */
+/* For rules that fuse the sum: the gradient so far (or NULL), to be passed as `acc` to a builder
+ * whose result then replaces it by apus_set_grad. */
 static inline void apus_set_grad(apus_tensor *t, apus_tensor *d)
 {
     if (d)

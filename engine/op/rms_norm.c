@@ -30,14 +30,27 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const uint32_t cols = apus_tensor_cols(x), rows = apus_tensor_rows(x);
     const apus_rows_arg live = apus_rows_arg_of(apus_rows_flat(x), rows);
     const struct apus_rms_norm_push push = {
-        .x = apus_address(l, x), .w = apus_address(l, n->in[1]), .y = apus_address(l, n->out[0]),
-        .step = l->step, .rows_var = live.var, .rows_skip = live.skip, .rows_max = live.max,
-        .rows_mul = live.mul, .cols = cols, .eps = attr->eps,
+        .x = apus_address(l, x),
+        .w = apus_address(l, n->in[1]),
+        .y = apus_address(l, n->out[0]),
+        .step = l->step,
+        .rows_var = live.var,
+        .rows_skip = live.skip,
+        .rows_max = live.max,
+        .rows_mul = live.mul,
+        .cols = cols,
+        .eps = attr->eps,
     };
     apus_dispatch d = {
-        .kernel = "rms_norm", .spec = { l->caps->subgroup, cols % 4 ? 1 : 4 }, .n_spec = 2,
-        .push = &push, .push_bytes = sizeof(push), .live = apus_rows_flat(x), .live_tile = 1,
-        .flops = 4.0 * rows * cols, .moved = 8.0 * rows * cols,
+        .kernel = "rms_norm",
+        .spec = { l->caps->subgroup, cols % 4 ? 1 : 4 },
+        .n_spec = 2,
+        .push = &push,
+        .push_bytes = sizeof(push),
+        .live = apus_rows_flat(x),
+        .live_tile = 1,
+        .flops = 4.0 * rows * cols,
+        .moved = 8.0 * rows * cols,
     };
 
     apus_grid_1d(rows, 1, d.groups);

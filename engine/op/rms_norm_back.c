@@ -38,16 +38,27 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const uint32_t cols = apus_tensor_cols(x), rows = apus_tensor_rows(x);
     const apus_rows_arg live = apus_rows_arg_of(apus_rows_flat(x), rows);
     const struct apus_rms_norm_back_push push = {
-        .x = apus_address(l, x), .w = apus_address(l, n->in[1]), .dy = apus_address(l, n->in[2]),
+        .x = apus_address(l, x),
+        .w = apus_address(l, n->in[1]),
+        .dy = apus_address(l, n->in[2]),
         .acc = apus_address(l, n->in[3]),
-        .dx = apus_address(l, attr->of_weight ? n->in[3] : n->out[0]), .step = l->step,
-        .rows_var = live.var, .rows_skip = live.skip, .rows_max = live.max, .rows_mul = live.mul,
-        .cols = cols, .eps = attr->eps,
+        .dx = apus_address(l, attr->of_weight ? n->in[3] : n->out[0]),
+        .step = l->step,
+        .rows_var = live.var,
+        .rows_skip = live.skip,
+        .rows_max = live.max,
+        .rows_mul = live.mul,
+        .cols = cols,
+        .eps = attr->eps,
     };
     apus_dispatch d = {
         .kernel = attr->of_weight ? "rms_norm_back_weight" : "rms_norm_back",
-        .spec = { l->caps->subgroup }, .n_spec = 1, .push = &push, .push_bytes = sizeof(push),
-        .flops = 8.0 * rows * cols, .moved = 16.0 * rows * cols,
+        .spec = { l->caps->subgroup },
+        .n_spec = 1,
+        .push = &push,
+        .push_bytes = sizeof(push),
+        .flops = 8.0 * rows * cols,
+        .moved = 16.0 * rows * cols,
     };
 
     if (attr->of_weight) {

@@ -11,12 +11,14 @@ typedef struct apus_rope_params {
 
 /* Turn pairs of each head by an angle that grows with the token's position.
  *
- *   x (T, H, E) f32, live rows allowed  table (P, E) f32: cos and sin of pair i at [p, 2i], [p, 2i+1]
+ *   x (T, H, E) f32, live rows allowed  table (P, E) f32: cos and sin of pair i at [p, 2i], [p,
+ *   2i+1]
  *   pos (T) u32 of the step, < P  ->  the shape of x
  *
- * Pair i is (i, i + E/2), as in Hugging Face's weights.  The table is made by the host: sin and cos of
- * a shader are not precise enough for large angles.  Gradient: x.  Errors: APUS_ERR_SHAPE.
+ * Pair i is (i, i + E/2), as in Hugging Face's weights.  The table is made by the host: sin and
+ * cos of a shader are not precise enough for large angles.  Gradient: x.  Errors: APUS_ERR_SHAPE.
  * Su et al. 2021, arXiv:2104.09864, section 3.4.2. */
-apus_tensor *apus_rope(apus_graph *g, apus_tensor *x, apus_tensor *table, apus_tensor *pos, const apus_rope_params *p);
+apus_tensor *apus_rope(apus_graph *g, apus_tensor *x, apus_tensor *table, apus_tensor *pos,
+                       const apus_rope_params *p);
 
 #endif

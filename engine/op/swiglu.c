@@ -11,8 +11,8 @@ apus_tensor *apus_swiglu(apus_graph *g, apus_tensor *gate, apus_tensor *up)
 
     if (!gate || !up)
         return NULL;
-    if (gate->dtype != APUS_F32 || up->dtype != APUS_F32 || gate->n_dims != up->n_dims
-        || memcmp(gate->dims, up->dims, gate->n_dims * sizeof(gate->dims[0])))
+    if (gate->dtype != APUS_F32 || up->dtype != APUS_F32 || gate->n_dims != up->n_dims ||
+        memcmp(gate->dims, up->dims, gate->n_dims * sizeof(gate->dims[0])))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "swiglu: %s and %s differ", gate->name, up->name);
     n = apus_graph_node(g, &apus_op_swiglu, NULL, 0, (apus_tensor *[]) { gate, up }, 2);
     return apus_node_output(g, n, APUS_F32, gate->n_dims, gate->dims, gate->rows);
@@ -24,13 +24,24 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const apus_rows_arg rows = apus_rows_of(y);
     const uint64_t count = apus_tensor_count(y);
     const struct apus_swiglu_push push = {
-        .gate = apus_address(l, n->in[0]), .up = apus_address(l, n->in[1]), .y = apus_address(l, y),
-        .step = l->step, .rows_var = rows.var, .rows_skip = rows.skip, .rows_max = rows.max,
-        .rows_mul = rows.mul, .cols = (uint32_t)(count / ((uint64_t)rows.max * rows.mul)),
+        .gate = apus_address(l, n->in[0]),
+        .up = apus_address(l, n->in[1]),
+        .y = apus_address(l, y),
+        .step = l->step,
+        .rows_var = rows.var,
+        .rows_skip = rows.skip,
+        .rows_max = rows.max,
+        .rows_mul = rows.mul,
+        .cols = (uint32_t)(count / ((uint64_t)rows.max * rows.mul)),
     };
     apus_dispatch d = {
-        .kernel = "swiglu", .spec = { 64 }, .n_spec = 1, .push = &push, .push_bytes = sizeof(push),
-        .flops = 4.0 * (double)count, .moved = 12.0 * (double)count,
+        .kernel = "swiglu",
+        .spec = { 64 },
+        .n_spec = 1,
+        .push = &push,
+        .push_bytes = sizeof(push),
+        .flops = 4.0 * (double)count,
+        .moved = 12.0 * (double)count,
     };
 
     apus_grid_1d(count, 64, d.groups);

@@ -23,14 +23,26 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const apus_rows_arg rows = apus_rows_of(n->out[0]);
     const uint64_t count = apus_tensor_count(dy);
     const struct apus_swiglu_back_push push = {
-        .gate = apus_address(l, n->in[0]), .up = apus_address(l, n->in[1]), .dy = apus_address(l, dy),
-        .d_gate = apus_address(l, n->out[0]), .d_up = apus_address(l, n->out[1]), .step = l->step,
-        .rows_var = rows.var, .rows_skip = rows.skip, .rows_max = rows.max, .rows_mul = rows.mul,
+        .gate = apus_address(l, n->in[0]),
+        .up = apus_address(l, n->in[1]),
+        .dy = apus_address(l, dy),
+        .d_gate = apus_address(l, n->out[0]),
+        .d_up = apus_address(l, n->out[1]),
+        .step = l->step,
+        .rows_var = rows.var,
+        .rows_skip = rows.skip,
+        .rows_max = rows.max,
+        .rows_mul = rows.mul,
         .cols = (uint32_t)(count / ((uint64_t)rows.max * rows.mul)),
     };
     apus_dispatch d = {
-        .kernel = "swiglu_back", .spec = { 64 }, .n_spec = 1, .push = &push, .push_bytes = sizeof(push),
-        .flops = 10.0 * (double)count, .moved = 20.0 * (double)count,
+        .kernel = "swiglu_back",
+        .spec = { 64 },
+        .n_spec = 1,
+        .push = &push,
+        .push_bytes = sizeof(push),
+        .flops = 10.0 * (double)count,
+        .moved = 20.0 * (double)count,
     };
 
     apus_grid_1d(count, 64, d.groups);

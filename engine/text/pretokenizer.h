@@ -13,6 +13,7 @@ typedef struct apusi_pretokenizer {
 } apusi_pretokenizer;
 
 /* The row of a name.  Errors: APUS_ERR_SUPPORT (`where` names the file). */
-apus_status apusi_pretokenizer_find(const apusi_pretokenizer **out, apus_gguf_text pre, const char *where);
+apus_status apusi_pretokenizer_find(const apusi_pretokenizer **out, apus_gguf_text pre,
+                                    const char *where);
 
 #endif

@@ -1,4 +1,5 @@
-/* save.c - the tokenizer of a GGUF file as Hugging Face's files: tokenizer.json, tokenizer_config.json,
+/* save.c - the tokenizer of a GGUF file as Hugging Face's files: tokenizer.json,
+ * tokenizer_config.json,
  * generation_config.json and chat_template.jinja, so that a merged model is a complete folder. */
 #include "file.h"
 #include "json.h"
@@ -40,8 +41,8 @@ static apus_status open_source(source *s, const char *path)
     APUS_FORWARD(apus_gguf_array_of(s->gguf, "tokenizer.ggml.merges", &s->merges));
     if (apus_gguf_has(s->gguf, "tokenizer.ggml.token_type"))
         APUS_FORWARD(apus_gguf_array_of(s->gguf, "tokenizer.ggml.token_type", &s->types));
-    if (s->tokens.type != APUS_GGUF_STRING || s->merges.type != APUS_GGUF_STRING
-        || (s->types.n && s->types.n != s->tokens.n))
+    if (s->tokens.type != APUS_GGUF_STRING || s->merges.type != APUS_GGUF_STRING ||
+        (s->types.n && s->types.n != s->tokens.n))
         return apus_fail(APUS_ERR_FORMAT, "%s: its vocabulary is malformed", path);
     return APUS_OK;
 }
@@ -106,7 +107,8 @@ static cJSON *pre_tokenizer(const apusi_pretokenizer *row)
 
 static cJSON *model_of(const source *s)
 {
-    cJSON *model = cJSON_CreateObject(), *vocab = cJSON_CreateObject(), *merges = cJSON_CreateArray();
+    cJSON *model = cJSON_CreateObject(), *vocab = cJSON_CreateObject(),
+          *merges = cJSON_CreateArray();
 
     cJSON_AddStringToObject(model, "type", "BPE");
     cJSON_AddNullToObject(model, "dropout");
@@ -163,11 +165,13 @@ static apus_status write_tokenizer(const source *s, const char *folder)
     return write_json(folder, "tokenizer.json", root);
 }
 
-static void add_token(cJSON *config, cJSON *ids, const source *s, const char *key, const char *name, const char *id_name)
+static void add_token(cJSON *config, cJSON *ids, const source *s, const char *key, const char *name,
+                      const char *id_name)
 {
     uint32_t id;
 
-    if (!apus_gguf_has(s->gguf, key) || apus_gguf_u32(s->gguf, key, &id) != APUS_OK || id >= s->tokens.n)
+    if (!apus_gguf_has(s->gguf, key) || apus_gguf_u32(s->gguf, key, &id) != APUS_OK ||
+        id >= s->tokens.n)
         return;
     add_text(config, name, &s->tokens.texts[id]);
     cJSON_AddNumberToObject(ids, id_name, id);
@@ -187,10 +191,11 @@ static apus_status write_configs(const source *s, const char *folder)
     add_token(config, ids, s, "tokenizer.ggml.bos_token_id", "bos_token", "bos_token_id");
     add_token(config, ids, s, "tokenizer.ggml.eos_token_id", "eos_token", "eos_token_id");
     add_token(config, ids, s, "tokenizer.ggml.padding_token_id", "pad_token", "pad_token_id");
-    if (apus_gguf_has(s->gguf, "tokenizer.chat_template")
-        && apus_gguf_string(s->gguf, "tokenizer.chat_template", &tmpl) == APUS_OK) {
+    if (apus_gguf_has(s->gguf, "tokenizer.chat_template") &&
+        apus_gguf_string(s->gguf, "tokenizer.chat_template", &tmpl) == APUS_OK) {
         char *path = apus_path_join(folder, "chat_template.jinja");
-        const apus_status st = path ? apus_file_write(path, tmpl.text, (size_t)tmpl.bytes) : APUS_ERR_MEMORY;
+        const apus_status st =
+            path ? apus_file_write(path, tmpl.text, (size_t)tmpl.bytes) : APUS_ERR_MEMORY;
         apus_free(path);
         if (st != APUS_OK) {
             cJSON_Delete(config);

@@ -5,7 +5,8 @@
  *   additional_config.json, args.json                as ms-swift has them
  *   optimizer.safetensors   exp_avg, exp_avg_sq (n) f32: the trained slab's order
  *   trainer_state.json      transformers' state and log history
- *   apus_state.json         format version, step, seeds, sums since the last log, choices and hash */
+ *   apus_state.json         format version, step, seeds, sums since the last log, choices and
+ *   hash */
 #include <stdio.h>
 
 #include "file.h"
@@ -87,7 +88,8 @@ static apus_status write_own_state(apusi_trainer *t, uint64_t step, const char *
 static apus_status write_small_files(apusi_trainer *t, uint64_t step, const char *folder)
 {
     apus_status st;
-    char *path = apus_path_join(folder, "args.json"), *state = apus_path_join(folder, "trainer_state.json");
+    char *path = apus_path_join(folder, "args.json"),
+         *state = apus_path_join(folder, "trainer_state.json");
     cJSON *extra = cJSON_CreateObject();
 
     if (!path || !state || !extra)
@@ -115,9 +117,10 @@ static apus_status check_space(const apusi_trainer *t)
     uint64_t there = 0;
 
     if (apus_disk_free(t->folder, &there) == APUS_OK && there < need)
-        return apus_fail(APUS_ERR_IO, "%s: a checkpoint needs %.1f MiB and the disk has %.1f MiB left; delete "
-                         "something or use --save_total_limit", t->folder, (double)need / 1048576,
-                         (double)there / 1048576);
+        return apus_fail(APUS_ERR_IO,
+                         "%s: a checkpoint needs %.1f MiB and the disk has %.1f MiB left; delete "
+                         "something or use --save_total_limit",
+                         t->folder, (double)need / 1048576, (double)there / 1048576);
     return APUS_OK;
 }
 
@@ -169,15 +172,18 @@ fail:
 
 /* ---- resume ---- */
 
-static apus_status load_moment(const apusi_trainer *t, const apus_safetensors *file, const char *name, int which)
+static apus_status load_moment(const apusi_trainer *t, const apus_safetensors *file,
+                               const char *name, int which)
 {
     const apus_buffer *b = apus_train_moment(t->step, which);
     const apus_file_tensor *x;
 
     APUS_FORWARD(apus_safetensors_need(file, name, &x));
     if (x->dtype != APUS_F32 || x->bytes != b->bytes)
-        return apus_fail(APUS_ERR_SHAPE, "the checkpoint's optimizer has %llu values, this run trains %llu: rank, "
-                         "targets or model differ", (unsigned long long)(x->bytes / 4), (unsigned long long)(b->bytes / 4));
+        return apus_fail(APUS_ERR_SHAPE,
+                         "the checkpoint's optimizer has %llu values, this run trains %llu: rank, "
+                         "targets or model differ",
+                         (unsigned long long)(x->bytes / 4), (unsigned long long)(b->bytes / 4));
     return apus_buffer_write(t->model->gpu, b, 0, x->data, x->bytes);
 }
 
@@ -185,13 +191,16 @@ static apus_status load_optimizer(const apusi_trainer *t, const char *folder)
 {
     apus_status st;
     apus_safetensors *file = NULL;
-    char *path = apus_path_join(folder, "optimizer.safetensors"), *pickle = apus_path_join(folder, "optimizer.pt");
+    char *path = apus_path_join(folder, "optimizer.safetensors"),
+         *pickle = apus_path_join(folder, "optimizer.pt");
 
     if (!path || !pickle)
         APUS_TRY(APUS_ERR_MEMORY);
     if (!apus_path_exists(path) && apus_path_exists(pickle))
-        APUS_TRY(apus_fail(APUS_ERR_SUPPORT, "%s is a pickle, which can run code when read: it is refused; pass the "
-                           "folder with --adapters to train its weights further", pickle));
+        APUS_TRY(apus_fail(APUS_ERR_SUPPORT,
+                           "%s is a pickle, which can run code when read: it is refused; pass the "
+                           "folder with --adapters to train its weights further",
+                           pickle));
     APUS_TRY(apus_safetensors_open(&file, path));
     APUS_TRY(load_moment(t, file, "exp_avg", 0));
     APUS_TRY(load_moment(t, file, "exp_avg_sq", 1));
@@ -214,19 +223,24 @@ static apus_status load_own_state(apusi_trainer *t, const char *folder)
     APUS_TRY(apus_json_read(&s, path));
     APUS_TRY(apus_json_u64(s, "format_version", 1, UINT32_MAX, &version));
     if (version != FORMAT_VERSION)
-        APUS_TRY(apus_fail(APUS_ERR_SUPPORT, "%s has format version %llu, this program reads %d", path,
-                           (unsigned long long)version, FORMAT_VERSION));
+        APUS_TRY(apus_fail(APUS_ERR_SUPPORT, "%s has format version %llu, this program reads %d",
+                           path, (unsigned long long)version, FORMAT_VERSION));
     snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)apus_train_choices(t->step, NULL));
     if (strcmp(hash, apus_json_string(s, "choices_hash", "")))
-        APUS_TRY(apus_fail(APUS_ERR_ARG, "the checkpoint was made with other algorithms (choices %s) than this run "
-                           "would use (%s), so that the result would differ: use the same device, build and "
-                           "APUS_KERNEL", apus_json_string(s, "choices_hash", "?"), hash));
+        APUS_TRY(apus_fail(
+            APUS_ERR_ARG,
+            "the checkpoint was made with other algorithms (choices %s) than this run "
+            "would use (%s), so that the result would differ: use the same device, build and "
+            "APUS_KERNEL",
+            apus_json_string(s, "choices_hash", "?"), hash));
     APUS_TRY(apus_json_u64(s, "step", 0, UINT64_MAX >> 12, &t->start_step));
     t->tokens = (uint64_t)apus_json_number(s, "tokens", 0);
     t->loss_sum = apus_json_number(s, "loss_sum", 0);
     t->window = (apusi_window) {
-        apus_json_number(s, "window_loss", 0), apus_json_number(s, "window_correct", 0),
-        apus_json_number(s, "window_tokens", 0), (uint64_t)apus_json_number(s, "window_steps", 0),
+        apus_json_number(s, "window_loss", 0),
+        apus_json_number(s, "window_correct", 0),
+        apus_json_number(s, "window_tokens", 0),
+        (uint64_t)apus_json_number(s, "window_steps", 0),
     };
 fail:
     cJSON_Delete(s);

@@ -23,7 +23,8 @@ apus_status apusi_evaluate(apusi_trainer *t, uint64_t step, double epoch)
     const double loss = numbers.tokens > 0 ? numbers.loss / numbers.tokens : 0;
     apus_log_value values[5] = { { "eval_loss", loss } };
     apus_log_speed(values + 1, "eval", seconds, (double)t->val.n, (double)batches);
-    values[4] = (apus_log_value) { "eval_token_acc", numbers.tokens > 0 ? numbers.correct / numbers.tokens : 0 };
+    values[4] = (apus_log_value) { "eval_token_acc",
+                                   numbers.tokens > 0 ? numbers.correct / numbers.tokens : 0 };
     if (!t->state.has_best || loss < t->state.best_metric) {
         t->state.has_best = true;
         t->state.best_metric = loss;

@@ -61,7 +61,8 @@ static apus_status read_piece(void *user, uint64_t offset, void *out, size_t byt
     return APUS_OK;
 }
 
-static apus_status write_weights(apus_model *m, const apus_adapters *adapters, apus_dtype dtype, const char *folder)
+static apus_status write_weights(apus_model *m, const apus_adapters *adapters, apus_dtype dtype,
+                                 const char *folder)
 {
     apus_status st;
     apus_safetensors_entry *e = apus_calloc(m->n_weights, sizeof(*e));
@@ -72,8 +73,12 @@ static apus_status write_weights(apus_model *m, const apus_adapters *adapters, a
     for (uint32_t i = 0; i < m->n_weights; i++) {
         const apus_weight *w = &m->weights[i];
         sources[i] = (source) { .m = m, .adapters = adapters, .w = w, .dtype = dtype };
-        e[i] = (apus_safetensors_entry) { .name = w->name, .dtype = dtype, .n_dims = w->cols ? 2 : 1,
-                                          .dims = { w->rows, w->cols }, .read = read_piece, .user = &sources[i] };
+        e[i] = (apus_safetensors_entry) { .name = w->name,
+                                          .dtype = dtype,
+                                          .n_dims = w->cols ? 2 : 1,
+                                          .dims = { w->rows, w->cols },
+                                          .read = read_piece,
+                                          .user = &sources[i] };
     }
     APUS_TRY(apus_safetensors_write_sharded(folder, e, m->n_weights, SHARD_BYTES));
 fail:
@@ -109,12 +114,19 @@ static apus_status write_config(const apus_model *m, apus_dtype dtype, const cha
 static apus_status copy_tokenizer(const char *from, const char *to)
 {
     static const char *const names[] = {
-        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
-        "chat_template.jinja", "vocab.json", "merges.txt", "added_tokens.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "generation_config.json",
+        "chat_template.jinja",
+        "vocab.json",
+        "merges.txt",
+        "added_tokens.json",
     };
 
     for (size_t i = 0; i < APUS_COUNT(names); i++) {
-        char *src = apus_path_join(from, names[i]), *dst = apus_path_join(to, names[i]), *data = NULL;
+        char *src = apus_path_join(from, names[i]), *dst = apus_path_join(to, names[i]),
+             *data = NULL;
         size_t bytes = 0;
         apus_status st = src && dst ? APUS_OK : APUS_ERR_MEMORY;
         if (st == APUS_OK && apus_path_exists(src)) {
@@ -130,7 +142,8 @@ static apus_status copy_tokenizer(const char *from, const char *to)
     return APUS_OK;
 }
 
-apus_status apusi_export_folder(apus_model *m, const apus_adapters *adapters, apus_dtype dtype, const char *folder)
+apus_status apusi_export_folder(apus_model *m, const apus_adapters *adapters, apus_dtype dtype,
+                                const char *folder)
 {
     APUS_FORWARD(apus_dir_create(folder));
     APUS_FORWARD(write_config(m, dtype, folder));
@@ -141,8 +154,8 @@ apus_status apusi_export_folder(apus_model *m, const apus_adapters *adapters, ap
     return write_weights(m, adapters, dtype, folder);
 }
 
-apus_status apus_merge_lora(const char *model, const char *adapter, const char *device, const char *dtype,
-                            const char *output_dir)
+apus_status apus_merge_lora(const char *model, const char *adapter, const char *device,
+                            const char *dtype, const char *output_dir)
 {
     apus_status st;
     apus_model *m = NULL;
@@ -153,7 +166,8 @@ apus_status apus_merge_lora(const char *model, const char *adapter, const char *
     if (dtype && (!strcmp(dtype, "float16") || !strcmp(dtype, "bfloat16")))
         type = !strcmp(dtype, "float16") ? APUS_F16 : APUS_BF16;
     APUS_FORWARD(apus_adapter_peek(adapter, &c));
-    APUS_TRY(apus_model_open(&m, model, &(apus_model_params) { .device = device, .max_positions = 64 }));
+    APUS_TRY(
+        apus_model_open(&m, model, &(apus_model_params) { .device = device, .max_positions = 64 }));
     APUS_TRY(apus_adapters_create(&ad, m, 1, 1024));
     APUS_TRY(apus_adapters_load(ad, 0, adapter));
     APUS_TRY(apusi_export_folder(m, ad, type, output_dir));

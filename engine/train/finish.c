@@ -21,13 +21,14 @@ static apus_status closing_lines(apusi_trainer *t, double epoch, double seconds)
     apus_log_lengths(train, sizeof(train), t->train.lengths, t->train.n);
     if (t->val.n)
         apus_log_lengths(val, sizeof(val), t->val.lengths, t->val.n);
-    return apus_run_log_end(t->log, &(apus_run_end) {
-                                        .train_dataset = train, .val_dataset = t->val.n ? val : NULL,
-                                        .model_parameter_info = t->parameter_info,
-                                        .last_checkpoint = t->last_checkpoint,
-                                        .best_checkpoint = t->best_checkpoint,
-                                        .has_best = t->state.has_best, .best_metric = t->state.best_metric,
-                                        .step = t->plan.max_steps });
+    return apus_run_log_end(t->log, &(apus_run_end) { .train_dataset = train,
+                                                      .val_dataset = t->val.n ? val : NULL,
+                                                      .model_parameter_info = t->parameter_info,
+                                                      .last_checkpoint = t->last_checkpoint,
+                                                      .best_checkpoint = t->best_checkpoint,
+                                                      .has_best = t->state.has_best,
+                                                      .best_metric = t->state.best_metric,
+                                                      .step = t->plan.max_steps });
 }
 
 static const double *curve_end(const apus_curve *curves, size_t n, const char *tag, bool first)
@@ -44,7 +45,8 @@ static size_t arg_pairs(const cJSON *args, apus_report_pair *pairs, char (*texts
     const cJSON *a;
     size_t n = 0;
 
-    cJSON_ArrayForEach(a, args) {
+    cJSON_ArrayForEach(a, args)
+    {
         char *text = n < room && a->string ? apus_json_text(a, 0) : NULL;
         if (!text)
             continue;
@@ -56,13 +58,14 @@ static size_t arg_pairs(const cJSON *args, apus_report_pair *pairs, char (*texts
     return n;
 }
 
-static apus_status write_report(apusi_trainer *t, const apus_curve *curves, size_t n, double seconds)
+static apus_status write_report(apusi_trainer *t, const apus_curve *curves, size_t n,
+                                double seconds)
 {
     enum { MOST = 160 };
     static const char *const name = "report.html";
     apus_status st = APUS_OK;
     apus_report_pair *pairs = apus_calloc(MOST, sizeof(*pairs));
-    char (*texts)[128] = apus_calloc(MOST, sizeof(*texts));
+    char(*texts)[128] = apus_calloc(MOST, sizeof(*texts));
     char *path = apus_path_join(t->folder, name), method[96];
     cJSON *args = NULL;
     size_t n_args = 0;
@@ -70,22 +73,36 @@ static apus_status write_report(apusi_trainer *t, const apus_curve *curves, size
 
     if (!pairs || !texts || !path)
         APUS_TRY(APUS_ERR_MEMORY);
-    if (t->p->args_json && apus_json_parse(&args, t->p->args_json, strlen(t->p->args_json), "args") == APUS_OK)
+    if (t->p->args_json &&
+        apus_json_parse(&args, t->p->args_json, strlen(t->p->args_json), "args") == APUS_OK)
         n_args = arg_pairs(args, pairs, texts, MOST);
     apus_model_describe(t->model, &about);
-    snprintf(method, sizeof(method), t->p->full ? "all weights" : "LoRA, rank %u, alpha %g", t->p->lora_rank,
-             t->p->lora_alpha);
-    APUS_TRY(apus_report_write(path, &(apus_report) {
-        .model = about.name, .method = method, .device = about.device, .folder = t->folder,
-        .train_rows = t->train.n, .val_rows = t->val.n, .rows_left_out = t->train.dropped + t->val.dropped,
-        .parameters = about.n_params, .trained_parameters = t->adapters ? t->adapters->slots[0].n_params : about.n_params,
-        .planned_bytes = t->planned_bytes, .peak_bytes = apus_model_memory(t->model).device_peak,
-        .seconds = seconds, .steps = t->steps_done, .tokens = t->tokens,
-        .final_loss = curve_end(curves, n, "train/loss", false),
-        .first_loss = curve_end(curves, n, "train/loss", true),
-        .eval_loss = curve_end(curves, n, "eval/loss", false),
-        .best_metric = t->state.has_best ? &t->state.best_metric : NULL, .curves = curves, .n_curves = n,
-        .args = pairs, .n_args = n_args }));
+    snprintf(method, sizeof(method), t->p->full ? "all weights" : "LoRA, rank %u, alpha %g",
+             t->p->lora_rank, t->p->lora_alpha);
+    APUS_TRY(apus_report_write(
+        path, &(apus_report) { .model = about.name,
+                               .method = method,
+                               .device = about.device,
+                               .folder = t->folder,
+                               .train_rows = t->train.n,
+                               .val_rows = t->val.n,
+                               .rows_left_out = t->train.dropped + t->val.dropped,
+                               .parameters = about.n_params,
+                               .trained_parameters =
+                                   t->adapters ? t->adapters->slots[0].n_params : about.n_params,
+                               .planned_bytes = t->planned_bytes,
+                               .peak_bytes = apus_model_memory(t->model).device_peak,
+                               .seconds = seconds,
+                               .steps = t->steps_done,
+                               .tokens = t->tokens,
+                               .final_loss = curve_end(curves, n, "train/loss", false),
+                               .first_loss = curve_end(curves, n, "train/loss", true),
+                               .eval_loss = curve_end(curves, n, "eval/loss", false),
+                               .best_metric = t->state.has_best ? &t->state.best_metric : NULL,
+                               .curves = curves,
+                               .n_curves = n,
+                               .args = pairs,
+                               .n_args = n_args }));
 fail:
     cJSON_Delete(args);
     apus_free(pairs);

@@ -45,7 +45,8 @@ apus_status apusi_folder_make(apusi_trainer *t)
         return APUS_ERR_MEMORY;
     apus_local_time(date, sizeof(date), "%Y%m%d-%H%M%S");
     APUS_TRY(next_version(base, &version));
-    t->folder = t->p->add_version ? apus_format("%s/v%u-%s", base, version, date) : apus_strdup(base);
+    t->folder =
+        t->p->add_version ? apus_format("%s/v%u-%s", base, version, date) : apus_strdup(base);
     if (!t->folder)
         APUS_TRY(APUS_ERR_MEMORY);
     APUS_TRY(apus_dir_create(t->folder));
@@ -77,8 +78,8 @@ static void remove_one(const apusi_trainer *t, uint64_t step)
 
 static bool is_kept(const apusi_trainer *t, const char *name)
 {
-    return (t->last_checkpoint && !strcmp(apus_path_base(t->last_checkpoint), name))
-           || (t->best_checkpoint && !strcmp(apus_path_base(t->best_checkpoint), name));
+    return (t->last_checkpoint && !strcmp(apus_path_base(t->last_checkpoint), name)) ||
+           (t->best_checkpoint && !strcmp(apus_path_base(t->best_checkpoint), name));
 }
 
 void apusi_folder_trim(const apusi_trainer *t)
@@ -93,8 +94,8 @@ void apusi_folder_trim(const apusi_trainer *t)
     while (found > t->p->save_total_limit) {
         unsigned long long oldest = UINT64_MAX, step;
         for (size_t i = 0; i < n; i++)
-            if (names[i] && sscanf(names[i], "checkpoint-%llu", &step) == 1 && !is_kept(t, names[i])
-                && step < oldest)
+            if (names[i] && sscanf(names[i], "checkpoint-%llu", &step) == 1 &&
+                !is_kept(t, names[i]) && step < oldest)
                 oldest = step;
         if (oldest == UINT64_MAX)
             break;

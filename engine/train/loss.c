@@ -33,17 +33,21 @@ void apus_head_loss(apus_graph *g, apus_tensor *x, const apus_head_loss_params *
         const apus_rows live = { APUS_VAR_LOSS_ROWS, at, n, 1 };
         apus_tensor *part = apus_graph_with_rows(g, apus_graph_slice(g, x, at, n), live);
         apus_tensor *z = apus_matmul(g, part, p->head, &(apus_matmul_params) { .kind = APUS_NT });
-        z = apus_cross_entropy(g, z, &(apus_cross_entropy_params) {
-                                         .labels = apus_graph_slice(g, p->labels, at, n),
-                                         .weights = apus_graph_slice(g, p->weights, at, n),
-                                         .state = p->state, .gradient = p->gradient });
+        z = apus_cross_entropy(
+            g, z,
+            &(apus_cross_entropy_params) { .labels = apus_graph_slice(g, p->labels, at, n),
+                                           .weights = apus_graph_slice(g, p->weights, at, n),
+                                           .state = p->state,
+                                           .gradient = p->gradient });
         if (!p->gradient)
             continue;
         apus_tensor *into = apus_graph_with_rows(g, apus_graph_slice(g, dx, at, n), live);
         apus_matmul(g, z, p->head, &(apus_matmul_params) { .kind = APUS_NN, .into = into });
         if (p->head->wants_grad)
-            apus_matmul(g, z, part, &(apus_matmul_params) { .kind = APUS_TN, .acc = p->head->grad_into,
-                                                            .into = p->head->grad_into });
+            apus_matmul(g, z, part,
+                        &(apus_matmul_params) { .kind = APUS_TN,
+                                                .acc = p->head->grad_into,
+                                                .into = p->head->grad_into });
     }
     if (p->gradient)
         x->grad = dx;

@@ -12,8 +12,8 @@ typedef struct apus_head_loss_params {
     bool gradient;        /* x->grad is set */
 } apus_head_loss_params;
 
-/* Loss of the rows x (L, D), live by APUS_VAR_LOSS_ROWS.  Logits exist for one chunk of rows at a time
- * (at most 16 MiB, or 16 rows): they become their own gradient in place.
+/* Loss of the rows x (L, D), live by APUS_VAR_LOSS_ROWS.  Logits exist for one chunk of rows at
+ * a time (at most 16 MiB, or 16 rows): they become their own gradient in place.
  * Errors: APUS_ERR_SHAPE. */
 void apus_head_loss(apus_graph *g, apus_tensor *x, const apus_head_loss_params *params);
 

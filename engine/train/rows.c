@@ -25,21 +25,23 @@ static apus_status add(apusi_trainer *t, apusi_rows *out, const apus_data_row *r
                        const apus_encode_params *params)
 {
     apus_encoded e = { 0 };
-    const apus_status st = apus_encode_train(&e, t->tokenizer, t->choice.tmpl, row->messages, row->n_messages, params);
+    const apus_status st =
+        apus_encode_train(&e, t->tokenizer, t->choice.tmpl, row->messages, row->n_messages, params);
 
     if (st != APUS_OK) {
         if (t->p->data.strict || st == APUS_ERR_MEMORY)
             return st;
         char *why = apus_strdup(apus_error_text());
-        apus_log(APUS_LOG_WARN, "%s:%llu: left out: %s", row->dataset, (unsigned long long)row->line, why ? why : "");
+        apus_log(APUS_LOG_WARN, "%s:%llu: left out: %s", row->dataset,
+                 (unsigned long long)row->line, why ? why : "");
         apus_free(why);
         out->dropped++;
         return APUS_OK;
     }
     if (e.dropped || e.n < 2 || count_labels(&e) == 0) {
         if (!e.dropped)
-            apus_log(APUS_LOG_WARN, "%s:%llu: left out: no token of an answer is left to train", row->dataset,
-                     (unsigned long long)row->line);
+            apus_log(APUS_LOG_WARN, "%s:%llu: left out: no token of an answer is left to train",
+                     row->dataset, (unsigned long long)row->line);
         out->dropped++;
         apus_encoded_release(&e);
         return APUS_OK;
@@ -56,7 +58,9 @@ apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows 
 {
     const size_t n = apus_data_count(t->data, part);
     const apus_encode_params params = {
-        .system = t->p->system, .loss_scale = t->p->loss_scale, .max_length = t->p->max_length,
+        .system = t->p->system,
+        .loss_scale = t->p->loss_scale,
+        .max_length = t->p->max_length,
         .truncation = t->p->truncation,
     };
 
@@ -70,22 +74,29 @@ apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows 
     for (size_t i = 0; i < n; i++)
         APUS_FORWARD(add(t, out, apus_data_get(t->data, part, i), (uint32_t)i, &params));
     if (out->dropped)
-        apus_log(APUS_LOG_INFO, "Dataset filtered, origin length: %zu, filtered dataset length: %zu", n, out->n);
+        apus_log(APUS_LOG_INFO,
+                 "Dataset filtered, origin length: %zu, filtered dataset length: %zu", n, out->n);
     if (out->n == 0)
-        return apus_fail(APUS_ERR_ARG, "none of the %zu rows can be trained on: all are too long for --max_length "
-                         "%llu, or have no answer", n, (unsigned long long)t->p->max_length);
+        return apus_fail(
+            APUS_ERR_ARG,
+            "none of the %zu rows can be trained on: all are too long for --max_length "
+            "%llu, or have no answer",
+            n, (unsigned long long)t->p->max_length);
     return APUS_OK;
 }
 
-uint32_t apusi_rows_batch(const apusi_rows *rows, const uint32_t *index, uint32_t n, apus_train_sequence *out,
-                          uint32_t *labels)
+uint32_t apusi_rows_batch(const apusi_rows *rows, const uint32_t *index, uint32_t n,
+                          apus_train_sequence *out, uint32_t *labels)
 {
     uint32_t tokens = 0;
 
     for (uint32_t i = 0; i < n; i++) {
         const apus_encoded *e = &rows->at[index[i]];
-        out[i] = (apus_train_sequence) { .ids = e->ids, .labels = e->labels, .weights = e->loss_scale,
-                                         .n = (uint32_t)e->n, .row_id = rows->row_id[index[i]] };
+        out[i] = (apus_train_sequence) { .ids = e->ids,
+                                         .labels = e->labels,
+                                         .weights = e->loss_scale,
+                                         .n = (uint32_t)e->n,
+                                         .row_id = rows->row_id[index[i]] };
         tokens += (uint32_t)e->n;
         *labels += (uint32_t)count_labels(e);
     }

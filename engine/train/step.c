@@ -28,7 +28,8 @@ static apus_status make_buffers(apus_train_step *s)
     APUS_FORWARD(apus_buffer_create(gpu, &s->grad, 4 * s->n, APUS_MEMORY_DEVICE, "gradients"));
     APUS_FORWARD(apus_buffer_create(gpu, &s->m, 4 * s->n, APUS_MEMORY_DEVICE, "first moment"));
     APUS_FORWARD(apus_buffer_create(gpu, &s->v, 4 * s->n, APUS_MEMORY_DEVICE, "second moment"));
-    APUS_FORWARD(apus_buffer_create(gpu, &s->state, 4 * APUS_STATE_WORDS, APUS_MEMORY_HOST, "train state"));
+    APUS_FORWARD(
+        apus_buffer_create(gpu, &s->state, 4 * APUS_STATE_WORDS, APUS_MEMORY_HOST, "train state"));
     APUS_FORWARD(clear(gpu, &s->grad));
     APUS_FORWARD(clear(gpu, &s->m));
     APUS_FORWARD(clear(gpu, &s->v));
@@ -36,7 +37,8 @@ static apus_status make_buffers(apus_train_step *s)
     return APUS_OK;
 }
 
-apus_status apus_train_step_create(apus_train_step **out, apus_model *model, const apus_train_step_params *params)
+apus_status apus_train_step_create(apus_train_step **out, apus_model *model,
+                                   const apus_train_step_params *params)
 {
     apus_status st;
     apus_train_step *s = apus_alloc(sizeof(*s));
@@ -47,7 +49,8 @@ apus_status apus_train_step_create(apus_train_step **out, apus_model *model, con
     s->model = model;
     s->params = *params;
     if (params->max_sequences < 1 || params->max_sequences > 64)
-        APUS_TRY(apus_fail(APUS_ERR_ARG, "a micro batch of %u sequences; it must be in [1, 64]", params->max_sequences));
+        APUS_TRY(apus_fail(APUS_ERR_ARG, "a micro batch of %u sequences; it must be in [1, 64]",
+                           params->max_sequences));
     if (params->adapters) {
         s->slab = &params->adapters->slots[0].slab;
         s->n = s->n_decay = params->adapters->slots[0].n;
@@ -63,7 +66,8 @@ apus_status apus_train_step_create(apus_train_step **out, apus_model *model, con
         s->hook = apus_adapters_hook(params->adapters);
     } else {
         for (uint32_t i = 0; i < model->n_weights; i++)
-            model->weights[i].grad = s->grad.address + (model->weights[i].address - s->slab->address);
+            model->weights[i].grad =
+                s->grad.address + (model->weights[i].address - s->slab->address);
     }
     APUS_TRY(apusi_update_build(s));
     *out = s;
@@ -116,7 +120,8 @@ static uint32_t bucket_of(uint32_t tokens)
     return b;
 }
 
-static apus_status find_micro(apus_train_step *s, uint32_t tokens, uint32_t sequences, bool evaluation, apusi_micro **out)
+static apus_status find_micro(apus_train_step *s, uint32_t tokens, uint32_t sequences,
+                              bool evaluation, apusi_micro **out)
 {
     const uint32_t t = bucket_of(tokens);
     apus_status st;
@@ -132,7 +137,8 @@ static apus_status find_micro(apus_train_step *s, uint32_t tokens, uint32_t sequ
         }
     }
     if (s->n_micros == APUSI_MAX_BUCKETS)
-        return apus_fail(APUS_ERR_SUPPORT, "more than %d shapes of micro batches", APUSI_MAX_BUCKETS);
+        return apus_fail(APUS_ERR_SUPPORT, "more than %d shapes of micro batches",
+                         APUSI_MAX_BUCKETS);
     b = apus_alloc(sizeof(*b));
     if (!b)
         return APUS_ERR_MEMORY;
@@ -154,7 +160,8 @@ static apus_status find_micro(apus_train_step *s, uint32_t tokens, uint32_t sequ
     return APUS_OK;
 }
 
-apus_status apus_train_step_prepare(apus_train_step *s, uint32_t tokens, uint32_t sequences, bool evaluation)
+apus_status apus_train_step_prepare(apus_train_step *s, uint32_t tokens, uint32_t sequences,
+                                    bool evaluation)
 {
     apusi_micro *b;
 
@@ -168,8 +175,9 @@ static void set_f32(uint32_t *vars, apus_step_var var, double value)
     memcpy(&vars[var], &f, 4);
 }
 
-static apus_status run_micro(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n, bool evaluation,
-                             double scale, uint64_t number, uint32_t seed, const apus_cancel *cancel)
+static apus_status run_micro(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n,
+                             bool evaluation, double scale, uint64_t number, uint32_t seed,
+                             const apus_cancel *cancel)
 {
     uint32_t tokens = 0, labels = 0;
     apusi_micro *b;
@@ -191,13 +199,15 @@ static apus_status run_micro(apus_train_step *s, const apus_train_sequence *seqs
     return APUS_OK;
 }
 
-apus_status apus_train_micro(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n, double scale,
-                             uint64_t number, uint32_t seed, const apus_cancel *cancel)
+apus_status apus_train_micro(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n,
+                             double scale, uint64_t number, uint32_t seed,
+                             const apus_cancel *cancel)
 {
     return run_micro(s, seqs, n, false, scale, number, seed, cancel);
 }
 
-apus_status apus_train_eval(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n, const apus_cancel *cancel)
+apus_status apus_train_eval(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n,
+                            const apus_cancel *cancel)
 {
     return run_micro(s, seqs, n, true, 0, 0, 0, cancel);
 }
@@ -221,8 +231,10 @@ apus_status apus_train_read(apus_train_step *s, apus_train_numbers *out)
     float *w = s->state.host;
 
     *out = (apus_train_numbers) {
-        .loss = (double)w[APUS_STATE_LOSS], .correct = (double)w[APUS_STATE_CORRECT],
-        .tokens = (double)w[APUS_STATE_TOKENS], .norm = (double)w[APUS_STATE_NORM],
+        .loss = (double)w[APUS_STATE_LOSS],
+        .correct = (double)w[APUS_STATE_CORRECT],
+        .tokens = (double)w[APUS_STATE_TOKENS],
+        .norm = (double)w[APUS_STATE_NORM],
         .skipped = (double)w[APUS_STATE_SKIPPED],
     };
     w[APUS_STATE_LOSS] = w[APUS_STATE_CORRECT] = w[APUS_STATE_TOKENS] = 0;
@@ -251,7 +263,8 @@ const apus_buffer *apus_train_gradients(const apus_train_step *s)
 
 apus_train_memory apus_train_memory_of(const apus_train_step *s)
 {
-    return (apus_train_memory) { .scratch = s->scratch, .optimizer = 12 * s->n, .trained = 4 * s->n };
+    return (
+        apus_train_memory) { .scratch = s->scratch, .optimizer = 12 * s->n, .trained = 4 * s->n };
 }
 
 uint64_t apus_train_choices(apus_train_step *s, const char **text)
@@ -271,7 +284,8 @@ uint64_t apus_train_host_ns(apus_train_step *s)
     return ns;
 }
 
-apus_status apus_train_plan(apus_train_step *s, uint32_t tokens, uint32_t sequences, apus_plan **out)
+apus_status apus_train_plan(apus_train_step *s, uint32_t tokens, uint32_t sequences,
+                            apus_plan **out)
 {
     apusi_micro *b;
 

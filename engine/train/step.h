@@ -1,8 +1,9 @@
-/* step.h - the recorded parts of training: micro plans (forward, loss, backward, accumulate) by shape
+/* step.h - the recorded parts of training: micro plans (forward, loss, backward, accumulate) by
+ * shape
  * bucket, the update plan (norm, clip, AdamW), evaluation plans; and the buffers that they share.
  *
- * Batches are packed: the rows of all sequences of a micro batch stand one behind the other, without
- * padding.  One thread. */
+ * Batches are packed: the rows of all sequences of a micro batch stand one behind the other,
+ * without padding.  One thread. */
 #ifndef APUSI_STEP_H
 #define APUSI_STEP_H
 
@@ -17,20 +18,20 @@ typedef struct apus_train_step_params {
     uint32_t max_sequences;  /* of a micro batch, [1, 64] */
     bool recompute;          /* layers' forward is run again in the backward */
     float beta1, beta2, eps, decay;
-    bool decay_all;          /* vectors are decayed too (plain torch.optim.AdamW) */
-    const char *force;       /* algorithms to force (tests); NULL: APUS_KERNEL */
+    bool decay_all;    /* vectors are decayed too (plain torch.optim.AdamW) */
+    const char *force; /* algorithms to force (tests); NULL: APUS_KERNEL */
     bool profile;
-    bool fresh;              /* build the plan anew for every micro batch (tests) */
+    bool fresh; /* build the plan anew for every micro batch (tests) */
 } apus_train_step_params;
 
-/* One sequence of a micro batch.  labels[t] is what the model should say at position t-1: the id, or
- * -100; labels[0] is never used. */
+/* One sequence of a micro batch.  labels[t] is what the model should say at position t-1: the
+ * id, or -100; labels[0] is never used. */
 typedef struct apus_train_sequence {
     const uint32_t *ids;
     const int32_t *labels;
     const float *weights; /* of each label, or NULL: 1 */
     uint32_t n;
-    uint32_t row_id;      /* row of the data set (dropout) */
+    uint32_t row_id; /* row of the data set (dropout) */
 } apus_train_sequence;
 
 /* What a step leaves (args/train_state.h). */
@@ -43,25 +44,30 @@ typedef struct apus_train_numbers {
 } apus_train_numbers;
 
 typedef struct apus_train_memory {
-    uint64_t scratch; /* of the largest plan so far */
+    uint64_t scratch;   /* of the largest plan so far */
     uint64_t optimizer; /* gradients and moments */
-    uint64_t trained; /* parameters */
+    uint64_t trained;   /* parameters */
 } apus_train_memory;
 
-apus_status apus_train_step_create(apus_train_step **out, apus_model *model, const apus_train_step_params *params);
+apus_status apus_train_step_create(apus_train_step **out, apus_model *model,
+                                   const apus_train_step_params *params);
 void apus_train_step_destroy(apus_train_step **step);
 
-/* Make the plans for micro batches of up to `tokens` tokens beforehand (the largest first saves memory).
+/* Make the plans for micro batches of up to `tokens` tokens beforehand (the largest first saves
+ * memory).
  * Errors: APUS_ERR_MEMORY (what is needed), APUS_ERR_SUPPORT. */
-apus_status apus_train_step_prepare(apus_train_step *s, uint32_t tokens, uint32_t sequences, bool evaluation);
+apus_status apus_train_step_prepare(apus_train_step *s, uint32_t tokens, uint32_t sequences,
+                                    bool evaluation);
 
-/* Forward and backward of a micro batch; gradients are added up.  `scale` is 1 / (trained tokens of the
- * whole effective batch); `number` is the optimizer step it belongs to, from 1.
+/* Forward and backward of a micro batch; gradients are added up.  `scale` is 1 / (trained tokens
+ * of the whole effective batch); `number` is the optimizer step it belongs to, from 1.
  * Errors: APUS_ERR_ARG (no label, too many sequences), APUS_ERR_DEVICE, APUS_ERR_CANCELLED. */
-apus_status apus_train_micro(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n, double scale,
-                             uint64_t number, uint32_t seed, const apus_cancel *cancel);
+apus_status apus_train_micro(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n,
+                             double scale, uint64_t number, uint32_t seed,
+                             const apus_cancel *cancel);
 /* Forward and loss only. */
-apus_status apus_train_eval(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n, const apus_cancel *cancel);
+apus_status apus_train_eval(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n,
+                            const apus_cancel *cancel);
 /* Norm, clip (max_norm 0: no), AdamW; gradients become zero. */
 apus_status apus_train_update(apus_train_step *s, double lr, double max_norm, uint64_t number);
 /* Read the numbers and start their sums again. */
@@ -77,6 +83,7 @@ apus_train_memory apus_train_memory_of(const apus_train_step *s);
 uint64_t apus_train_choices(apus_train_step *s, const char **text);
 uint64_t apus_train_host_ns(apus_train_step *s);
 /* A recorded plan, for tests: micro of this shape, or the update (tokens 0). */
-apus_status apus_train_plan(apus_train_step *s, uint32_t tokens, uint32_t sequences, apus_plan **out);
+apus_status apus_train_plan(apus_train_step *s, uint32_t tokens, uint32_t sequences,
+                            apus_plan **out);
 
 #endif

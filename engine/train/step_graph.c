@@ -20,13 +20,15 @@ static void step_arrays(const apus_train_step *s, apusi_micro *b)
     apus_graph *g = &b->graph;
     const apus_net_dims *d = &s->model->dims;
     const uint32_t t = b->tokens, n = b->sequences, pages = (uint32_t)apus_ceil_div(t, PAGE) + 1;
-    const uint32_t block = apus_attention_block_tokens(apus_gpu_caps(s->model->gpu), d->heads, d->kv_heads, d->head_dim, t);
+    const uint32_t block = apus_attention_block_tokens(apus_gpu_caps(s->model->gpu), d->heads,
+                                                       d->kv_heads, d->head_dim, t);
     const uint32_t blocks = (uint32_t)apus_ceil_div(t, block) + n;
 
     b->ids = tokens_array(g, "tokens", t);
     b->adapter = tokens_array(g, "adapter", t);
     b->row_id = tokens_array(g, "row_id", t);
-    b->loss_index = apus_graph_step(g, "loss_index", APUS_U32, t, apus_rows_live(APUS_VAR_LOSS_ROWS, t));
+    b->loss_index =
+        apus_graph_step(g, "loss_index", APUS_U32, t, apus_rows_live(APUS_VAR_LOSS_ROWS, t));
     b->loss_inverse = tokens_array(g, "loss_inverse", t);
     b->labels = apus_graph_step(g, "labels", APUS_U32, t, APUS_ROWS_ALL);
     b->weights = apus_graph_step(g, "weights", APUS_F32, t, APUS_ROWS_ALL);
@@ -37,12 +39,17 @@ static void step_arrays(const apus_train_step *s, apusi_micro *b)
             .order = apus_graph_step(g, "order", APUS_U32, t, APUS_ROWS_ALL),
         };
     b->seq = (apus_sequences) {
-        .pos = tokens_array(g, "pos", t), .seq = tokens_array(g, "seq", t),
+        .pos = tokens_array(g, "pos", t),
+        .seq = tokens_array(g, "seq", t),
         .base = apus_graph_step(g, "base", APUS_U32, n, APUS_ROWS_ALL),
         .length = apus_graph_step(g, "length", APUS_U32, n, APUS_ROWS_ALL),
         .pages = apus_graph_step(g, "pages", APUS_U32, n * pages, APUS_ROWS_ALL),
-        .blocks = apus_graph_step(g, "blocks", APUS_U32, 2 * blocks, (apus_rows) { APUS_VAR_BLOCKS, 0, blocks, 2 }),
-        .page_tokens = PAGE, .max_pages = pages, .block_tokens = block, .max_blocks = blocks,
+        .blocks = apus_graph_step(g, "blocks", APUS_U32, 2 * blocks,
+                                  (apus_rows) { APUS_VAR_BLOCKS, 0, blocks, 2 }),
+        .page_tokens = PAGE,
+        .max_pages = pages,
+        .block_tokens = block,
+        .max_blocks = blocks,
     };
 }
 
@@ -58,18 +65,27 @@ static apus_status build_graph(apus_train_step *s, apusi_micro *b, apus_model_ne
     if (lora)
         s->hook.begin(s->hook.user, g, b->adapter, b->row_id, b->seq.pos);
     apus_net net = {
-        .g = g, .dims = &m->dims, .weight = apus_model_tensor, .weight_user = weights,
-        .adapt = lora ? s->hook.adapt : NULL, .adapt_user = s->hook.user, .sequences = b->seq,
+        .g = g,
+        .dims = &m->dims,
+        .weight = apus_model_tensor,
+        .weight_user = weights,
+        .adapt = lora ? s->hook.adapt : NULL,
+        .adapt_user = s->hook.user,
+        .sequences = b->seq,
         .rope = apus_graph_bound(g, "rope", APUS_F32, 2, rope_dims, m->rope.address),
     };
-    apus_tensor *x = apus_model_forward(&net, m, b->ids, s->model->train_all ? &b->order : NULL, NULL, NULL);
+    apus_tensor *x =
+        apus_model_forward(&net, m, b->ids, s->model->train_all ? &b->order : NULL, NULL, NULL);
     g->prefix = apus_model_head_name(m);
     x = apus_gather_rows(g, x, b->loss_index, b->loss_inverse);
-    apus_head_loss(g, x,
-                   &(apus_head_loss_params) {
-                       .head = apus_model_tensor(weights, g, apus_model_head_name(m)), .labels = b->labels,
-                       .weights = b->weights, .gradient = !b->evaluation,
-                       .state = apus_graph_bound(g, "state", APUS_F32, 1, &words, s->state.address) });
+    apus_head_loss(
+        g, x,
+        &(apus_head_loss_params) {
+            .head = apus_model_tensor(weights, g, apus_model_head_name(m)),
+            .labels = b->labels,
+            .weights = b->weights,
+            .gradient = !b->evaluation,
+            .state = apus_graph_bound(g, "state", APUS_F32, 1, &words, s->state.address) });
     APUS_FORWARD(apus_graph_status(g));
     if (b->evaluation)
         return APUS_OK;
@@ -93,7 +109,8 @@ apus_status apusi_micro_build(apus_train_step *s, apusi_micro *b)
     APUS_TRY(build_graph(s, b, &weights));
     APUS_TRY(apus_plan_create(&b->plan, m->exec, &b->graph,
                               &(apus_plan_params) { .name = b->evaluation ? "evaluation" : "micro",
-                                                    .narrow = m->narrow, .force = s->params.force,
+                                                    .narrow = m->narrow,
+                                                    .force = s->params.force,
                                                     .profile = s->params.profile }));
 fail:
     apus_free(weights.made);
@@ -120,11 +137,16 @@ apus_status apusi_update_build(apus_train_step *s)
     g->prefix = "update";
     apus_grad_norm(g, grad, state);
     apus_adamw(g, slab_tensor(g, "parameters", s->n, s->slab->address), grad,
-               slab_tensor(g, "m", s->n, s->m.address), slab_tensor(g, "v", s->n, s->v.address), NULL, state,
-               &(apus_adamw_params) { .beta1 = s->params.beta1, .beta2 = s->params.beta2, .eps = s->params.eps,
-                                      .decay = s->params.decay, .n_decay = (uint32_t)s->n_decay });
+               slab_tensor(g, "m", s->n, s->m.address), slab_tensor(g, "v", s->n, s->v.address),
+               NULL, state,
+               &(apus_adamw_params) { .beta1 = s->params.beta1,
+                                      .beta2 = s->params.beta2,
+                                      .eps = s->params.eps,
+                                      .decay = s->params.decay,
+                                      .n_decay = (uint32_t)s->n_decay });
     return apus_plan_create(&s->update, s->model->exec, g,
-                            &(apus_plan_params) { .name = "update", .force = s->params.force,
+                            &(apus_plan_params) { .name = "update",
+                                                  .force = s->params.force,
                                                   .profile = s->params.profile });
 }
 
@@ -139,9 +161,11 @@ static int by_id(const void *a, const void *b)
     return x[1] < y[1] ? -1 : x[1] > y[1];
 }
 
-static apus_status fill_order(apus_train_step *s, const apusi_micro *b, const apus_step *step, const uint32_t *ids, uint32_t n)
+static apus_status fill_order(apus_train_step *s, const apusi_micro *b, const apus_step *step,
+                              const uint32_t *ids, uint32_t n)
 {
-    uint32_t *unique = apus_step_array(step, b->order.ids), *starts = apus_step_array(step, b->order.starts);
+    uint32_t *unique = apus_step_array(step, b->order.ids),
+             *starts = apus_step_array(step, b->order.starts);
     uint32_t *order = apus_step_array(step, b->order.order), n_unique = 0;
 
     if (s->sort_room < n) {
@@ -168,15 +192,18 @@ static apus_status fill_order(apus_train_step *s, const apusi_micro *b, const ap
     return APUS_OK;
 }
 
-apus_status apusi_micro_fill(apus_train_step *s, apusi_micro *b, const apus_train_sequence *seqs, uint32_t n,
-                             apus_step *step, uint32_t *labels)
+apus_status apusi_micro_fill(apus_train_step *s, apusi_micro *b, const apus_train_sequence *seqs,
+                             uint32_t n, apus_step *step, uint32_t *labels)
 {
     *step = apus_plan_step(b->plan);
     uint32_t *ids = apus_step_array(step, b->ids), *pos = apus_step_array(step, b->seq.pos);
     uint32_t *seq = apus_step_array(step, b->seq.seq), *adapter = apus_step_array(step, b->adapter);
-    uint32_t *row_id = apus_step_array(step, b->row_id), *index = apus_step_array(step, b->loss_index);
-    uint32_t *inverse = apus_step_array(step, b->loss_inverse), *label = apus_step_array(step, b->labels);
-    uint32_t *base = apus_step_array(step, b->seq.base), *length = apus_step_array(step, b->seq.length);
+    uint32_t *row_id = apus_step_array(step, b->row_id),
+             *index = apus_step_array(step, b->loss_index);
+    uint32_t *inverse = apus_step_array(step, b->loss_inverse),
+             *label = apus_step_array(step, b->labels);
+    uint32_t *base = apus_step_array(step, b->seq.base),
+             *length = apus_step_array(step, b->seq.length);
     uint32_t *pages = apus_step_array(step, b->seq.pages), first[64], rows[64], at = 0, loss = 0;
     float *weight = apus_step_array(step, b->weights);
 
@@ -203,7 +230,8 @@ apus_status apusi_micro_fill(apus_train_step *s, apusi_micro *b, const apus_trai
     step->vars[APUS_VAR_TOKENS] = at;
     step->vars[APUS_VAR_SEQUENCES] = n;
     step->vars[APUS_VAR_LOSS_ROWS] = loss;
-    step->vars[APUS_VAR_BLOCKS] = apus_blocks_fill(apus_step_array(step, b->seq.blocks), first, rows, n, b->seq.block_tokens);
+    step->vars[APUS_VAR_BLOCKS] =
+        apus_blocks_fill(apus_step_array(step, b->seq.blocks), first, rows, n, b->seq.block_tokens);
     *labels = loss;
     return s->model->train_all ? fill_order(s, b, step, ids, at) : APUS_OK;
 }

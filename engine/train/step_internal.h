@@ -40,7 +40,7 @@ struct apus_train_step {
 apus_status apusi_micro_build(apus_train_step *s, apusi_micro *b);
 apus_status apusi_update_build(apus_train_step *s);
 /* Write the step buffer of a micro batch; *labels is how many labels there are. */
-apus_status apusi_micro_fill(apus_train_step *s, apusi_micro *b, const apus_train_sequence *seqs, uint32_t n,
-                             apus_step *step, uint32_t *labels);
+apus_status apusi_micro_fill(apus_train_step *s, apusi_micro *b, const apus_train_sequence *seqs,
+                             uint32_t n, apus_step *step, uint32_t *labels);
 
 #endif

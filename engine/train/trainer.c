@@ -33,15 +33,17 @@ static void release(apusi_trainer *t)
 
 static apus_status choose_template(apusi_trainer *t, const apus_checkpoint *ck)
 {
-    const cJSON *config = apus_checkpoint_config(ck), *archs = apus_json_get(config, "architectures");
+    const cJSON *config = apus_checkpoint_config(ck),
+                *archs = apus_json_get(config, "architectures");
     const cJSON *first = archs ? cJSON_GetArrayItem(archs, 0) : NULL;
 
-    return apus_template_choose(&t->choice, &(apus_template_hint) {
-                                                .template_name = t->p->template_name,
-                                                .model_type = t->p->model_type,
-                                                .model_name = apus_checkpoint_name(ck),
-                                                .architecture = first ? first->valuestring : NULL,
-                                                .chat_template = apus_tokenizer_chat_template(t->tokenizer) });
+    return apus_template_choose(
+        &t->choice,
+        &(apus_template_hint) { .template_name = t->p->template_name,
+                                .model_type = t->p->model_type,
+                                .model_name = apus_checkpoint_name(ck),
+                                .architecture = first ? first->valuestring : NULL,
+                                .chat_template = apus_tokenizer_chat_template(t->tokenizer) });
 }
 
 static apus_status open_texts(apusi_trainer *t)
@@ -67,11 +69,14 @@ static apus_status make_schedule(apusi_trainer *t)
     const apus_train_params *p = t->p;
     apus_schedule_params s = { .lr = p->learning_rate, .warmup_ratio = p->warmup_ratio };
 
-    APUS_FORWARD(apus_sampler_create(&t->sampler, &(apus_sampler_params) {
-                                                      .rows = t->train.n, .batch = p->batch,
-                                                      .accumulation = p->accumulation, .epochs = p->epochs,
-                                                      .max_steps = p->max_steps, .seed = p->data.seed,
-                                                      .shuffle = p->dataloader_shuffle }));
+    APUS_FORWARD(apus_sampler_create(&t->sampler,
+                                     &(apus_sampler_params) { .rows = t->train.n,
+                                                              .batch = p->batch,
+                                                              .accumulation = p->accumulation,
+                                                              .epochs = p->epochs,
+                                                              .max_steps = p->max_steps,
+                                                              .seed = p->data.seed,
+                                                              .shuffle = p->dataloader_shuffle }));
     t->plan = apus_sampler_plan_of(t->sampler);
     s.max_steps = t->plan.max_steps;
     APUS_FORWARD(apus_schedule_find(&s.kind, p->lr_scheduler));
@@ -96,15 +101,22 @@ static apus_status open_model(apusi_trainer *t)
     const apus_train_params *p = t->p;
     const uint32_t longest = t->train.longest > t->val.longest ? t->train.longest : t->val.longest;
     const char *from = p->resume ? p->resume : p->n_adapters ? p->adapters[0] : NULL;
-    const apus_lora_config fresh = { .rank = p->lora_rank, .alpha = p->lora_alpha, .dropout = p->lora_dropout,
-                                     .rslora = p->use_rslora, .targets = p->targets, .n_targets = p->n_targets,
+    const apus_lora_config fresh = { .rank = p->lora_rank,
+                                     .alpha = p->lora_alpha,
+                                     .dropout = p->lora_dropout,
+                                     .rslora = p->use_rslora,
+                                     .targets = p->targets,
+                                     .n_targets = p->n_targets,
                                      .seed = (uint32_t)p->seed };
 
     if (p->n_adapters > 1)
-        return apus_fail(APUS_ERR_SUPPORT, "training goes on from one adapter; %zu were given", p->n_adapters);
+        return apus_fail(APUS_ERR_SUPPORT, "training goes on from one adapter; %zu were given",
+                         p->n_adapters);
     APUS_FORWARD(apus_model_open(&t->model, p->full && p->resume ? p->resume : p->model,
-                                 &(apus_model_params) { .device = p->device, .torch_dtype = p->torch_dtype,
-                                                        .max_positions = longest, .train_all = p->full }));
+                                 &(apus_model_params) { .device = p->device,
+                                                        .torch_dtype = p->torch_dtype,
+                                                        .max_positions = longest,
+                                                        .train_all = p->full }));
     if (p->full)
         return APUS_OK;
     APUS_FORWARD(apus_adapters_create(&t->adapters, t->model, 1, 1024));
@@ -115,7 +127,8 @@ static apus_status open_model(apusi_trainer *t)
     return p->resume ? APUS_OK : apus_adapters_set_rslora(t->adapters, 0, p->use_rslora);
 }
 
-/* Tokens of the largest micro batch of an epoch-long look at the rows: the longest rows together. */
+/* Tokens of the largest micro batch of an epoch-long look at the rows: the longest rows
+ * together. */
 static uint32_t largest_batch(const apusi_rows *rows, uint32_t batch)
 {
     uint32_t sum = 0, top[64] = { 0 };
@@ -139,15 +152,24 @@ static apus_status make_step(apusi_trainer *t)
     const uint32_t eval_batch = p->eval_batch ? p->eval_batch : 1;
     const uint32_t most = t->plan.batch > eval_batch ? t->plan.batch : eval_batch;
 
-    APUS_FORWARD(apus_train_step_create(&t->step, t->model, &(apus_train_step_params) {
-        .adapters = t->adapters, .max_sequences = most > 64 ? 64 : most, .recompute = p->recompute,
-        .beta1 = (float)p->adam_beta1, .beta2 = (float)p->adam_beta2, .eps = (float)p->adam_epsilon,
-        .decay = (float)p->weight_decay }));
+    APUS_FORWARD(
+        apus_train_step_create(&t->step, t->model,
+                               &(apus_train_step_params) { .adapters = t->adapters,
+                                                           .max_sequences = most > 64 ? 64 : most,
+                                                           .recompute = p->recompute,
+                                                           .beta1 = (float)p->adam_beta1,
+                                                           .beta2 = (float)p->adam_beta2,
+                                                           .eps = (float)p->adam_epsilon,
+                                                           .decay = (float)p->weight_decay }));
     if (t->plan.batch > 64)
-        return apus_fail(APUS_ERR_SUPPORT, "--per_device_train_batch_size is %u; at most 64 is supported", t->plan.batch);
-    APUS_FORWARD(apus_train_step_prepare(t->step, largest_batch(&t->train, t->plan.batch), t->plan.batch, false));
+        return apus_fail(APUS_ERR_SUPPORT,
+                         "--per_device_train_batch_size is %u; at most 64 is supported",
+                         t->plan.batch);
+    APUS_FORWARD(apus_train_step_prepare(t->step, largest_batch(&t->train, t->plan.batch),
+                                         t->plan.batch, false));
     if (t->val.n && t->eval_every)
-        APUS_FORWARD(apus_train_step_prepare(t->step, largest_batch(&t->val, eval_batch), eval_batch, true));
+        APUS_FORWARD(
+            apus_train_step_prepare(t->step, largest_batch(&t->val, eval_batch), eval_batch, true));
     return APUS_OK;
 }
 
@@ -170,17 +192,27 @@ static apus_status tell_plan(apusi_trainer *t)
     for (size_t i = 0; i < t->train.n; i++)
         all_tokens += t->train.lengths[i];
     const double per_token = apus_plan_about(micro)->flops / (tokens ? tokens : 1);
-    const double run_tokens = (double)all_tokens / (double)t->train.n * (double)t->plan.max_steps
-                              * t->plan.batch * t->plan.accumulation;
+    const double run_tokens = (double)all_tokens / (double)t->train.n * (double)t->plan.max_steps *
+                              t->plan.batch * t->plan.accumulation;
     const double rate = caps->device_class == APUS_CLASS_CPU ? 30e9 : 2e12; /* flop/s, cautious */
     t->planned_bytes = use.device;
     t->state.total_flos = per_token * run_tokens;
     const apus_train_plan_info plan = {
-        .model = about.name, .device = about.device, .template_name = apus_template_name(t->choice.tmpl),
-        .template_reason = t->choice.reason, .n_params = about.n_params, .n_trained = trained,
-        .train_rows = t->train.n, .val_rows = t->val.n, .steps = t->plan.max_steps, .max_tokens = tokens,
-        .epochs = (double)t->plan.epochs, .device_bytes = use.device, .host_bytes = use.host + apus_peak_rss(),
-        .device_heap = caps->heap, .seconds = per_token * run_tokens / rate,
+        .model = about.name,
+        .device = about.device,
+        .template_name = apus_template_name(t->choice.tmpl),
+        .template_reason = t->choice.reason,
+        .n_params = about.n_params,
+        .n_trained = trained,
+        .train_rows = t->train.n,
+        .val_rows = t->val.n,
+        .steps = t->plan.max_steps,
+        .max_tokens = tokens,
+        .epochs = (double)t->plan.epochs,
+        .device_bytes = use.device,
+        .host_bytes = use.host + apus_peak_rss(),
+        .device_heap = caps->heap,
+        .seconds = per_token * run_tokens / rate,
     };
     if (t->cb->plan)
         t->cb->plan(t->cb->user, &plan);
@@ -189,11 +221,16 @@ static apus_status tell_plan(apusi_trainer *t)
 
 /* ---- the loop ---- */
 
-apus_status apusi_log(apusi_trainer *t, uint64_t step, double epoch, const apus_log_value *values, size_t n)
+apus_status apusi_log(apusi_trainer *t, uint64_t step, double epoch, const apus_log_value *values,
+                      size_t n)
 {
-    const apus_log_entry entry = { .step = step, .epoch = epoch, .values = values, .n_values = n,
+    const apus_log_entry entry = { .step = step,
+                                   .epoch = epoch,
+                                   .values = values,
+                                   .n_values = n,
                                    .elapsed_s = apusi_elapsed(t),
-                                   .memory_gib = (double)apus_model_memory(t->model).device_peak / 1073741824 };
+                                   .memory_gib = (double)apus_model_memory(t->model).device_peak /
+                                                 1073741824 };
     const char *line = NULL;
 
     APUS_FORWARD(apus_run_log_add(t->log, &entry, &line));
@@ -205,7 +242,8 @@ apus_status apusi_log(apusi_trainer *t, uint64_t step, double epoch, const apus_
 }
 
 /* All micro batches of a step, then the update; *numbers are the step's. */
-static apus_status run_step(apusi_trainer *t, const apus_sampler_step *s, apus_train_numbers *numbers)
+static apus_status run_step(apusi_trainer *t, const apus_sampler_step *s,
+                            apus_train_numbers *numbers)
 {
     apus_train_sequence seqs[64];
     uint32_t labels = 0, batch = t->plan.batch;
@@ -218,9 +256,11 @@ static apus_status run_step(apusi_trainer *t, const apus_sampler_step *s, apus_t
         const uint32_t n = (uint32_t)(s->n_rows - at < batch ? s->n_rows - at : batch);
         uint32_t unused = 0;
         t->tokens += apusi_rows_batch(&t->train, s->rows + at, n, seqs, &unused);
-        APUS_FORWARD(apus_train_micro(t->step, seqs, n, 1.0 / labels, s->number, (uint32_t)t->p->seed, t->p->cancel));
+        APUS_FORWARD(apus_train_micro(t->step, seqs, n, 1.0 / labels, s->number,
+                                      (uint32_t)t->p->seed, t->p->cancel));
     }
-    APUS_FORWARD(apus_train_update(t->step, apus_schedule_lr(&t->schedule, s->number - 1), t->p->max_grad_norm, s->number));
+    APUS_FORWARD(apus_train_update(t->step, apus_schedule_lr(&t->schedule, s->number - 1),
+                                   t->p->max_grad_norm, s->number));
     return apus_train_read(t->step, numbers);
 }
 
@@ -228,7 +268,8 @@ static apus_status log_window(apusi_trainer *t, const apus_sampler_step *s, doub
 {
     const apusi_window *w = &t->window;
     const apus_log_value values[] = {
-        { "loss", w->loss / (double)w->steps }, { "grad_norm", norm },
+        { "loss", w->loss / (double)w->steps },
+        { "grad_norm", norm },
         { "learning_rate", apus_schedule_lr(&t->schedule, s->number) },
         { "token_acc", w->tokens > 0 ? w->correct / w->tokens : 0 },
     };
@@ -247,7 +288,8 @@ static bool due(uint64_t every, const apusi_trainer *t, uint64_t step)
     return every == UINT64_MAX ? step % t->plan.steps_per_epoch == 0 : step % every == 0;
 }
 
-static apus_status after_step(apusi_trainer *t, const apus_sampler_step *s, const apus_train_numbers *x)
+static apus_status after_step(apusi_trainer *t, const apus_sampler_step *s,
+                              const apus_train_numbers *x)
 {
     const double loss = x->tokens > 0 ? x->loss / x->tokens : 0;
     const uint64_t every = t->p->logging_steps ? t->p->logging_steps : 1;
@@ -259,19 +301,25 @@ static apus_status after_step(apusi_trainer *t, const apus_sampler_step *s, cons
     t->loss_sum += loss;
     t->steps_done++;
     if (!isfinite(x->norm))
-        apus_log(APUS_LOG_WARN, "step %llu: the gradient norm is not finite; the update was skipped (%g so far)",
+        apus_log(APUS_LOG_WARN,
+                 "step %llu: the gradient norm is not finite; the update was skipped (%g so far)",
                  (unsigned long long)s->number, x->skipped);
     if (s->number == 1 || s->number % every == 0)
         APUS_FORWARD(log_window(t, s, x->norm));
     if (t->cb->step)
-        t->cb->step(t->cb->user, &(apus_train_progress) {
-                                     .step = s->number, .steps = t->plan.max_steps, .seconds = apusi_elapsed(t),
-                                     .loss = loss, .learning_rate = apus_schedule_lr(&t->schedule, s->number),
-                                     .tokens_per_s = (double)t->tokens / (apusi_elapsed(t) + 1e-9) });
+        t->cb->step(t->cb->user,
+                    &(apus_train_progress) {
+                        .step = s->number,
+                        .steps = t->plan.max_steps,
+                        .seconds = apusi_elapsed(t),
+                        .loss = loss,
+                        .learning_rate = apus_schedule_lr(&t->schedule, s->number),
+                        .tokens_per_s = (double)t->tokens / (apusi_elapsed(t) + 1e-9) });
     if (t->val.n && due(t->eval_every, t, s->number))
         APUS_FORWARD(apusi_evaluate(t, s->number, s->epoch));
     if (due(t->save_every, t, s->number))
-        APUS_FORWARD(apusi_checkpoint_write(t, s->number, s->epoch, s->number == t->plan.max_steps));
+        APUS_FORWARD(
+            apusi_checkpoint_write(t, s->number, s->epoch, s->number == t->plan.max_steps));
     return APUS_OK;
 }
 
@@ -287,7 +335,8 @@ static apus_status loop(apusi_trainer *t, double *epoch)
         if (st == APUS_ERR_CANCELLED) { /* what was learned so far is kept */
             if (last > t->start_step)
                 APUS_FORWARD(apusi_checkpoint_write(t, last, *epoch, false));
-            return apus_fail(APUS_ERR_CANCELLED, "stopped after step %llu", (unsigned long long)last);
+            return apus_fail(APUS_ERR_CANCELLED, "stopped after step %llu",
+                             (unsigned long long)last);
         }
         APUS_FORWARD(st);
         last = s.number;
@@ -310,7 +359,8 @@ static apus_status open_logs(apusi_trainer *t)
     t->state.logging_steps = t->p->logging_steps;
     t->state.eval_steps = t->eval_every == UINT64_MAX ? 0 : t->eval_every;
     t->state.save_steps = t->save_every == UINT64_MAX ? 0 : t->save_every;
-    APUS_TRY(apus_run_log_open(&t->log, &(apus_run_log_params) { t->folder, t->plan.max_steps, 0 }));
+    APUS_TRY(
+        apus_run_log_open(&t->log, &(apus_run_log_params) { t->folder, t->plan.max_steps, 0 }));
     if (t->p->tensorboard) {
         APUS_TRY(apus_tensorboard_open(&t->board, &(apus_tensorboard_params) { .folder = runs }));
         if (t->p->args_json)
@@ -321,7 +371,8 @@ fail:
     return st;
 }
 
-apus_status apus_train(const apus_train_params *params, const apus_train_callbacks *callbacks, apus_train_result *result)
+apus_status apus_train(const apus_train_params *params, const apus_train_callbacks *callbacks,
+                       apus_train_result *result)
 {
     static const apus_train_callbacks none;
     apusi_trainer t = { .p = params, .cb = callbacks ? callbacks : &none, .result = result };
@@ -331,7 +382,8 @@ apus_status apus_train(const apus_train_params *params, const apus_train_callbac
     *result = (apus_train_result) { 0 };
     APUS_TRY(open_texts(&t));
     APUS_TRY(make_schedule(&t));
-    t.eval_every = t.val.n ? interval(params->eval_strategy, params->eval_steps, t.plan.max_steps) : 0;
+    t.eval_every =
+        t.val.n ? interval(params->eval_strategy, params->eval_steps, t.plan.max_steps) : 0;
     t.save_every = interval(params->save_strategy, params->save_steps, t.plan.max_steps);
     APUS_TRY(open_model(&t));
     APUS_TRY(make_step(&t));

@@ -41,12 +41,12 @@ typedef struct apusi_trainer {
     apus_schedule schedule;
     apus_run_log *log;
     apus_tensorboard *board;
-    char *folder;      /* the run's own, absolute */
+    char *folder;                    /* the run's own, absolute */
     uint64_t eval_every, save_every; /* steps; 0: no, UINT64_MAX: at epochs' ends */
     apusi_window window;
-    double loss_sum;   /* of all steps, for train_loss */
+    double loss_sum;     /* of all steps, for train_loss */
     uint64_t steps_done; /* in this run */
-    uint64_t tokens;   /* trained through, context included */
+    uint64_t tokens;     /* trained through, context included */
     uint64_t start_step; /* of a resumed run */
     uint64_t begin_ns;
     uint64_t planned_bytes;
@@ -57,9 +57,10 @@ typedef struct apusi_trainer {
 
 apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows *out);
 void apusi_rows_release(apusi_rows *rows);
-/* Sequences of rows[i] for i in index[0 .. n): pointers into the encoded rows.  Returns the tokens. */
-uint32_t apusi_rows_batch(const apusi_rows *rows, const uint32_t *index, uint32_t n, apus_train_sequence *out,
-                          uint32_t *labels);
+/* Sequences of rows[i] for i in index[0 .. n): pointers into the encoded rows.  Returns the
+ * tokens. */
+uint32_t apusi_rows_batch(const apusi_rows *rows, const uint32_t *index, uint32_t n,
+                          apus_train_sequence *out, uint32_t *labels);
 
 /* Make output_dir/vN-date (or output_dir), with args.json and val_dataset.jsonl. */
 apus_status apusi_folder_make(apusi_trainer *t);
@@ -73,13 +74,15 @@ apus_status apusi_checkpoint_resume(apusi_trainer *t, const char *folder);
 
 apus_status apusi_evaluate(apusi_trainer *t, uint64_t step, double epoch);
 /* Log values: file, board, console. */
-apus_status apusi_log(apusi_trainer *t, uint64_t step, double epoch, const apus_log_value *values, size_t n);
+apus_status apusi_log(apusi_trainer *t, uint64_t step, double epoch, const apus_log_value *values,
+                      size_t n);
 /* The closing lines, pictures and the report. */
 apus_status apusi_finish(apusi_trainer *t, double epoch);
 double apusi_elapsed(const apusi_trainer *t);
 
-/* Write the model as a Hugging Face folder (export.c): f32 values as `dtype`; adapters of slot 0 are
- * merged in where not NULL; trained weights are read from the device. */
-apus_status apusi_export_folder(apus_model *m, const apus_adapters *adapters, apus_dtype dtype, const char *folder);
+/* Write the model as a Hugging Face folder (export.c): f32 values as `dtype`; adapters of slot 0
+ * are merged in where not NULL; trained weights are read from the device. */
+apus_status apusi_export_folder(apus_model *m, const apus_adapters *adapters, apus_dtype dtype,
+                                const char *folder);
 
 #endif

@@ -1,4 +1,5 @@
-/* adapters.c - adapters on the device: modules, slots, the table, the graph hook.  See adapters.h. */
+/* adapters.c - adapters on the device: modules, slots, the table, the graph hook.  See
+ * adapters.h. */
 #include "adapters.h"
 
 #include <math.h>
@@ -35,7 +36,8 @@ static apus_status list_modules(apus_adapters *ad)
     return APUS_OK;
 }
 
-apus_status apus_adapters_create(apus_adapters **out, apus_model *model, uint32_t n_slots, uint32_t max_rank)
+apus_status apus_adapters_create(apus_adapters **out, apus_model *model, uint32_t n_slots,
+                                 uint32_t max_rank)
 {
     apus_status st;
     apus_adapters *ad = apus_alloc(sizeof(*ad));
@@ -53,7 +55,8 @@ apus_status apus_adapters_create(apus_adapters **out, apus_model *model, uint32_
     zeros = apus_alloc(bytes);
     if (!ad->slots || !zeros)
         APUS_TRY(APUS_ERR_MEMORY);
-    APUS_TRY(apus_buffer_create(model->gpu, &ad->table, bytes, APUS_MEMORY_DEVICE, "adapter table"));
+    APUS_TRY(
+        apus_buffer_create(model->gpu, &ad->table, bytes, APUS_MEMORY_DEVICE, "adapter table"));
     APUS_TRY(apus_buffer_write(model->gpu, &ad->table, 0, zeros, bytes));
     *out = ad;
     ad = NULL;
@@ -115,10 +118,13 @@ static apus_status write_entries(apus_adapters *ad, uint32_t slot)
         const apus_lora_place *p = &s->places[i];
         struct apus_lora_entry e = { 0 };
         if (p->rank)
-            e = (struct apus_lora_entry) { .a = s->slab.address + 4 * p->a, .b = s->slab.address + 4 * p->b,
-                                           .scale = s->scale, .rank = p->rank };
-        APUS_FORWARD(apus_buffer_write(ad->model->gpu, &ad->table, ((uint64_t)i * ad->n_slots + slot) * sizeof(e),
-                                       &e, sizeof(e)));
+            e = (struct apus_lora_entry) { .a = s->slab.address + 4 * p->a,
+                                           .b = s->slab.address + 4 * p->b,
+                                           .scale = s->scale,
+                                           .rank = p->rank };
+        APUS_FORWARD(apus_buffer_write(ad->model->gpu, &ad->table,
+                                       ((uint64_t)i * ad->n_slots + slot) * sizeof(e), &e,
+                                       sizeof(e)));
     }
     return APUS_OK;
 }
@@ -127,7 +133,8 @@ apus_status apusi_slot_end(apus_adapters *ad, uint32_t slot, const float *values
 {
     apus_lora_slot *s = &ad->slots[slot];
 
-    APUS_FORWARD(apus_buffer_create(ad->model->gpu, &s->slab, s->n * 4, APUS_MEMORY_DEVICE, "adapter"));
+    APUS_FORWARD(
+        apus_buffer_create(ad->model->gpu, &s->slab, s->n * 4, APUS_MEMORY_DEVICE, "adapter"));
     APUS_FORWARD(apus_buffer_write(ad->model->gpu, &s->slab, 0, values, s->n * 4));
     return write_entries(ad, slot);
 }
@@ -157,7 +164,8 @@ static apus_status check_targets(const apus_adapters *ad, const apus_lora_config
         for (uint32_t k = 0; k < ad->n_modules && !found; k++)
             found = is_target(&one, ad->modules[k].name);
         if (!found)
-            return apus_fail(APUS_ERR_ARG, "no module of the model is called %s; projections are q_proj, "
+            return apus_fail(APUS_ERR_ARG,
+                             "no module of the model is called %s; projections are q_proj, "
                              "k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or all-linear",
                              c->targets[i]);
     }
@@ -172,7 +180,8 @@ static void fill_a(float *a, uint64_t n, uint32_t k, const char *module, uint32_
     const float bound = 1.0f / sqrtf((float)k);
 
     for (uint64_t i = 0; i < n; i += 4) {
-        const uint32_t counter[4] = { (uint32_t)(i / 4), (uint32_t)(i >> 34), (uint32_t)(name >> 32), 0x4c6f5241 };
+        const uint32_t counter[4] = { (uint32_t)(i / 4), (uint32_t)(i >> 34),
+                                      (uint32_t)(name >> 32), 0x4c6f5241 };
         uint32_t out[4];
         apus_philox(key, counter, out);
         for (uint64_t j = i; j < i + 4 && j < n; j++)
@@ -187,7 +196,8 @@ apus_status apus_adapters_new(apus_adapters *ad, uint32_t slot, const apus_lora_
     float *values = NULL;
 
     if (c->rank < 1 || c->rank > ad->max_rank)
-        return apus_fail(APUS_ERR_ARG, "lora_rank is %u; it must be in [1, %u]", c->rank, ad->max_rank);
+        return apus_fail(APUS_ERR_ARG, "lora_rank is %u; it must be in [1, %u]", c->rank,
+                         ad->max_rank);
     APUS_TRY(check_targets(ad, c));
     APUS_TRY(apusi_slot_begin(ad, slot));
     s->rank = c->rank;
@@ -212,7 +222,8 @@ fail:
 
 /* ---- the hook ---- */
 
-static void begin(void *user, apus_graph *g, apus_tensor *slot, apus_tensor *row_id, apus_tensor *pos)
+static void begin(void *user, apus_graph *g, apus_tensor *slot, apus_tensor *row_id,
+                  apus_tensor *pos)
 {
     apus_adapters *ad = user;
     const uint32_t words = (uint32_t)(ad->table.bytes / 4);
@@ -224,10 +235,12 @@ static void begin(void *user, apus_graph *g, apus_tensor *slot, apus_tensor *row
 }
 
 /* The matrix of slot 0 as a trained tensor. */
-static apus_tensor *trained(apus_adapters *ad, apus_graph *g, const char *name, uint64_t at, uint32_t rows, uint32_t cols)
+static apus_tensor *trained(apus_adapters *ad, apus_graph *g, const char *name, uint64_t at,
+                            uint32_t rows, uint32_t cols)
 {
     const uint32_t dims[2] = { rows, cols };
-    apus_tensor *t = apus_graph_bound(g, name, APUS_F32, 2, dims, ad->slots[0].slab.address + 4 * at);
+    apus_tensor *t =
+        apus_graph_bound(g, name, APUS_F32, 2, dims, ad->slots[0].slab.address + 4 * at);
 
     if (t) {
         t->wants_grad = true;
@@ -236,7 +249,8 @@ static apus_tensor *trained(apus_adapters *ad, apus_graph *g, const char *name, 
     return t;
 }
 
-static apus_tensor *adapt(void *user, apus_graph *g, const char *module, apus_tensor *x, apus_tensor *y)
+static apus_tensor *adapt(void *user, apus_graph *g, const char *module, apus_tensor *x,
+                          apus_tensor *y)
 {
     apus_adapters *ad = user;
     uint32_t i = 0, rank = 0;
@@ -252,7 +266,11 @@ static apus_tensor *adapt(void *user, apus_graph *g, const char *module, apus_te
         rank = rank ? ad->max_rank : 0; /* slots may be filled later */
     if (!rank)
         return y;
-    apus_lora_params p = { .table = ad->table_tensor, .index = ad->index, .module = i, .slots = ad->n_slots, .rank = rank };
+    apus_lora_params p = { .table = ad->table_tensor,
+                           .index = ad->index,
+                           .module = i,
+                           .slots = ad->n_slots,
+                           .rank = rank };
     if (ad->grad) {
         const apus_lora_slot *s = &ad->slots[0];
         const apus_weight *w = ad->modules[i].weight;

@@ -1,5 +1,5 @@
-/* adapters.h - LoRA adapters on a model: created, loaded from and saved to PEFT folders, and hooked into
- * the building of graphs.
+/* adapters.h - LoRA adapters on a model: created, loaded from and saved to PEFT folders, and
+ * hooked into the building of graphs.
  *
  * Adapters lie in a table [module][slot] that kernels read, so that filling a slot needs no new
  * recording.  All parameters of one slot are one slab (an optimizer's unit).  Hu et al. 2021,
@@ -23,8 +23,8 @@ typedef struct apus_lora_place {
 
 typedef struct apus_lora_slot {
     apus_buffer slab;
-    uint64_t n;          /* elements, a multiple of 64 */
-    uint64_t n_params;   /* without padding */
+    uint64_t n;              /* elements, a multiple of 64 */
+    uint64_t n_params;       /* without padding */
     apus_lora_place *places; /* one a module */
     uint32_t rank;
     double alpha, dropout;
@@ -44,17 +44,18 @@ typedef struct apus_adapters {
 } apus_adapters;
 
 typedef struct apus_lora_config {
-    uint32_t rank;      /* [1, 1024] */
-    double alpha;       /* > 0 */
-    double dropout;     /* [0, 1) */
-    bool rslora;        /* scale alpha / sqrt(rank) instead of alpha / rank */
+    uint32_t rank;              /* [1, 1024] */
+    double alpha;               /* > 0 */
+    double dropout;             /* [0, 1) */
+    bool rslora;                /* scale alpha / sqrt(rank) instead of alpha / rank */
     const char *const *targets; /* last parts of module names; n_targets 0: all projections */
     size_t n_targets;
     uint32_t seed;
 } apus_lora_config;
 
 /* `max_rank` bounds the ranks of all slots.  Errors: APUS_ERR_MEMORY, APUS_ERR_ARG. */
-apus_status apus_adapters_create(apus_adapters **out, apus_model *model, uint32_t n_slots, uint32_t max_rank);
+apus_status apus_adapters_create(apus_adapters **out, apus_model *model, uint32_t n_slots,
+                                 uint32_t max_rank);
 void apus_adapters_destroy(apus_adapters **adapters);
 
 /* A fresh adapter: a uniform in +-1/sqrt(K) by Philox keyed by seed and name, b zero.
@@ -69,11 +70,13 @@ apus_status apus_adapters_set_rslora(apus_adapters *ad, uint32_t slot, bool rslo
 /* The rank and kind of a PEFT folder without loading it. */
 apus_status apus_adapter_peek(const char *folder, apus_lora_config *out);
 /* Write a PEFT folder.  Errors: APUS_ERR_IO, APUS_ERR_MEMORY, APUS_ERR_DEVICE. */
-apus_status apus_adapters_save(const apus_adapters *ad, uint32_t slot, const char *folder, const char *base_model);
+apus_status apus_adapters_save(const apus_adapters *ad, uint32_t slot, const char *folder,
+                               const char *base_model);
 
 apus_adapt_hook apus_adapters_hook(apus_adapters *ad);
-/* Add scale * b a of every module of the slot to a weight's values (rows, cols) f32; nothing happens
- * for weights without an adapter.  Errors: APUS_ERR_MEMORY, APUS_ERR_DEVICE. */
-apus_status apus_adapters_merge(const apus_adapters *ad, uint32_t slot, const char *weight, float *values);
+/* Add scale * b a of every module of the slot to a weight's values (rows, cols) f32; nothing
+ * happens for weights without an adapter.  Errors: APUS_ERR_MEMORY, APUS_ERR_DEVICE. */
+apus_status apus_adapters_merge(const apus_adapters *ad, uint32_t slot, const char *weight,
+                                float *values);
 
 #endif

@@ -16,7 +16,7 @@ struct apus_generator {
     apus_sequence sequence;
     uint32_t *text; /* ids whose keys are in the cache */
     uint32_t n_text, max_length;
-    int adapter;    /* that they were computed with */
+    int adapter; /* that they were computed with */
 };
 
 static apus_status load_adapters(apus_generator *g, const apus_generator_params *p)
@@ -35,7 +35,8 @@ static apus_status load_adapters(apus_generator *g, const apus_generator_params 
     return APUS_OK;
 }
 
-apus_status apus_generator_create(apus_generator **out, apus_model *model, const apus_generator_params *p)
+apus_status apus_generator_create(apus_generator **out, apus_model *model,
+                                  const apus_generator_params *p)
 {
     apus_status st;
     apus_generator *g = apus_alloc(sizeof(*g));
@@ -45,16 +46,19 @@ apus_status apus_generator_create(apus_generator **out, apus_model *model, const
         return APUS_ERR_MEMORY;
     g->model = model;
     g->adapter = -1;
-    g->max_length = p->max_length && p->max_length < model->max_positions ? p->max_length : model->max_positions;
+    g->max_length = p->max_length && p->max_length < model->max_positions ? p->max_length
+                                                                          : model->max_positions;
     g->text = apus_calloc(g->max_length, sizeof(*g->text));
     if (!g->text)
         APUS_TRY(APUS_ERR_MEMORY);
     if (p->n_adapters)
         APUS_TRY(load_adapters(g, p));
-    APUS_TRY(apus_session_create(&g->session, model,
-                                 &(apus_session_params) { .tokens = g->max_length, .chunk = CHUNK,
-                                                          .max_sequences = p->batch ? p->batch : 1,
-                                                          .hook = p->n_adapters ? &g->hook : NULL }));
+    APUS_TRY(
+        apus_session_create(&g->session, model,
+                            &(apus_session_params) { .tokens = g->max_length,
+                                                     .chunk = CHUNK,
+                                                     .max_sequences = p->batch ? p->batch : 1,
+                                                     .hook = p->n_adapters ? &g->hook : NULL }));
     *out = g;
     return APUS_OK;
 
@@ -78,29 +82,34 @@ void apus_generator_destroy(apus_generator **generator)
     *generator = NULL;
 }
 
-static apus_status check(const apus_generator *g, const uint32_t *prompt, size_t n, const apus_generate_params *p)
+static apus_status check(const apus_generator *g, const uint32_t *prompt, size_t n,
+                         const apus_generate_params *p)
 {
     if (n == 0)
         return apus_fail(APUS_ERR_ARG, "the prompt is empty");
     if (n >= g->max_length)
-        return apus_fail(APUS_ERR_ARG, "the prompt has %zu tokens; with --max_length %u at most %u fit", n,
+        return apus_fail(APUS_ERR_ARG,
+                         "the prompt has %zu tokens; with --max_length %u at most %u fit", n,
                          g->max_length, g->max_length - 1);
     for (size_t i = 0; i < n; i++)
         if (prompt[i] >= g->model->dims.vocab)
-            return apus_fail(APUS_ERR_ARG, "token id %u is outside the model's vocabulary of %u", prompt[i],
-                             g->model->dims.vocab);
+            return apus_fail(APUS_ERR_ARG, "token id %u is outside the model's vocabulary of %u",
+                             prompt[i], g->model->dims.vocab);
     if (p->adapter >= 0 && (!g->adapters || (uint32_t)p->adapter >= g->adapters->n_slots))
         return apus_fail(APUS_ERR_ARG, "there is no adapter %d", p->adapter);
-    if (!(p->temperature >= 0) || !(p->top_p >= 0 && p->top_p <= 1) || !(p->min_p >= 0 && p->min_p < 1)
-        || !(p->repetition_penalty >= 0))
-        return apus_fail(APUS_ERR_ARG, "sampling: temperature %g (>= 0), top_p %g (0, 1], min_p %g [0, 1), "
-                         "repetition_penalty %g (> 0)", (double)p->temperature, (double)p->top_p,
-                         (double)p->min_p, (double)p->repetition_penalty);
+    if (!(p->temperature >= 0) || !(p->top_p >= 0 && p->top_p <= 1) ||
+        !(p->min_p >= 0 && p->min_p < 1) || !(p->repetition_penalty >= 0))
+        return apus_fail(APUS_ERR_ARG,
+                         "sampling: temperature %g (>= 0), top_p %g (0, 1], min_p %g [0, 1), "
+                         "repetition_penalty %g (> 0)",
+                         (double)p->temperature, (double)p->top_p, (double)p->min_p,
+                         (double)p->repetition_penalty);
     return APUS_OK;
 }
 
 /* Keep of the cache what the new prompt begins with; at least one token is run again. */
-static apus_status reuse(apus_generator *g, const uint32_t *prompt, size_t n, int adapter, bool penalty)
+static apus_status reuse(apus_generator *g, const uint32_t *prompt, size_t n, int adapter,
+                         bool penalty)
 {
     uint32_t same = 0;
 
@@ -114,8 +123,8 @@ static apus_status reuse(apus_generator *g, const uint32_t *prompt, size_t n, in
 }
 
 /* Run ids[g->n_text .. n): all but the last chunk draw nothing that is used. */
-static apus_status prefill(apus_generator *g, const uint32_t *ids, uint32_t n, const apus_session_item *like,
-                           const apus_cancel *cancel, uint32_t *next)
+static apus_status prefill(apus_generator *g, const uint32_t *ids, uint32_t n,
+                           const apus_session_item *like, const apus_cancel *cancel, uint32_t *next)
 {
     while (g->n_text < n) {
         apus_session_item item = *like;
@@ -172,15 +181,19 @@ static apus_status decode(apus_generator *g, apus_session_item *item, const apus
     return APUS_OK;
 }
 
-apus_status apus_generate(apus_generator *g, const uint32_t *prompt, size_t n, const apus_generate_params *p,
-                          apus_generate_result *result)
+apus_status apus_generate(apus_generator *g, const uint32_t *prompt, size_t n,
+                          const apus_generate_params *p, apus_generate_result *result)
 {
     const apus_sampling sampling = {
-        .temperature = p->temperature, .top_k = p->top_k, .top_p = p->top_p > 0 ? p->top_p : 1,
-        .min_p = p->min_p, .seed = p->seed,
+        .temperature = p->temperature,
+        .top_k = p->top_k,
+        .top_p = p->top_p > 0 ? p->top_p : 1,
+        .min_p = p->min_p,
+        .seed = p->seed,
         .repetition_penalty = p->repetition_penalty > 0 ? p->repetition_penalty : 1,
     };
-    apus_session_item item = { .sequence = &g->sequence, .sampling = &sampling,
+    apus_session_item item = { .sequence = &g->sequence,
+                               .sampling = &sampling,
                                .adapter = p->adapter >= 0 ? (uint32_t)p->adapter : UINT32_MAX };
     uint32_t next = 0;
 

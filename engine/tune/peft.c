@@ -20,16 +20,21 @@ static apus_status read_config(cJSON **out, const char *folder, apus_lora_config
     APUS_TRY(apus_json_read(out, path));
     const char *type = apus_json_string(*out, "peft_type", "");
     if (strcmp(type, "LORA"))
-        APUS_TRY(apus_fail(APUS_ERR_SUPPORT, "%s: adapters of type \"%s\" are not supported yet; LORA is", path, type));
+        APUS_TRY(apus_fail(APUS_ERR_SUPPORT,
+                           "%s: adapters of type \"%s\" are not supported yet; LORA is", path,
+                           type));
     if (apus_json_bool(*out, "use_dora", false))
         APUS_TRY(apus_fail(APUS_ERR_SUPPORT, "%s: DoRA is not supported yet", path));
     APUS_TRY(apus_json_u64(*out, "r", 1, 1024, &rank));
     *c = (apus_lora_config) {
-        .rank = (uint32_t)rank, .alpha = apus_json_number(*out, "lora_alpha", (double)rank),
-        .dropout = apus_json_number(*out, "lora_dropout", 0), .rslora = apus_json_bool(*out, "use_rslora", false),
+        .rank = (uint32_t)rank,
+        .alpha = apus_json_number(*out, "lora_alpha", (double)rank),
+        .dropout = apus_json_number(*out, "lora_dropout", 0),
+        .rslora = apus_json_bool(*out, "use_rslora", false),
     };
     if (!(c->alpha > 0) || !(c->dropout >= 0 && c->dropout < 1))
-        APUS_TRY(apus_fail(APUS_ERR_FORMAT, "%s: lora_alpha %g, lora_dropout %g", path, c->alpha, c->dropout));
+        APUS_TRY(apus_fail(APUS_ERR_FORMAT, "%s: lora_alpha %g, lora_dropout %g", path, c->alpha,
+                           c->dropout));
 fail:
     apus_free(path);
     return st;
@@ -44,7 +49,8 @@ apus_status apus_adapter_peek(const char *folder, apus_lora_config *out)
     return st;
 }
 
-static apus_status find_pair(const apus_safetensors *file, const char *module, const apus_file_tensor *pair[2])
+static apus_status find_pair(const apus_safetensors *file, const char *module,
+                             const apus_file_tensor *pair[2])
 {
     for (int i = 0; i < 2; i++) {
         char *key = apus_format(KEY, module, "AB"[i]);
@@ -56,25 +62,31 @@ static apus_status find_pair(const apus_safetensors *file, const char *module, c
     return APUS_OK;
 }
 
-static apus_status check_pair(const char *folder, const apus_weight *w, const apus_file_tensor *const pair[2])
+static apus_status check_pair(const char *folder, const apus_weight *w,
+                              const apus_file_tensor *const pair[2])
 {
     const apus_file_tensor *a = pair[0], *b = pair[1];
 
     if (!a || !b)
-        return apus_fail(APUS_ERR_FORMAT, "%s: %s has only one of lora_A and lora_B", folder, w->name);
+        return apus_fail(APUS_ERR_FORMAT, "%s: %s has only one of lora_A and lora_B", folder,
+                         w->name);
     if (a->dtype > APUS_BF16 || b->dtype > APUS_BF16)
-        return apus_fail(APUS_ERR_SUPPORT, "%s: the adapter of %s has format %s", folder, w->name, a->format);
-    if (a->n_dims != 2 || b->n_dims != 2 || a->dims[1] != w->cols || b->dims[0] != w->rows
-        || a->dims[0] != b->dims[1] || a->dims[0] == 0)
-        return apus_fail(APUS_ERR_SHAPE, "%s: the adapter of %s is (%llu, %llu) and (%llu, %llu), the weight is "
-                         "(%u, %u): it belongs to another model", folder, w->name,
-                         (unsigned long long)a->dims[0], (unsigned long long)a->dims[1],
-                         (unsigned long long)b->dims[0], (unsigned long long)b->dims[1], w->rows, w->cols);
+        return apus_fail(APUS_ERR_SUPPORT, "%s: the adapter of %s has format %s", folder, w->name,
+                         a->format);
+    if (a->n_dims != 2 || b->n_dims != 2 || a->dims[1] != w->cols || b->dims[0] != w->rows ||
+        a->dims[0] != b->dims[1] || a->dims[0] == 0)
+        return apus_fail(APUS_ERR_SHAPE,
+                         "%s: the adapter of %s is (%llu, %llu) and (%llu, %llu), the weight is "
+                         "(%u, %u): it belongs to another model",
+                         folder, w->name, (unsigned long long)a->dims[0],
+                         (unsigned long long)a->dims[1], (unsigned long long)b->dims[0],
+                         (unsigned long long)b->dims[1], w->rows, w->cols);
     return APUS_OK;
 }
 
 /* Places first (they decide the slab), then values. */
-static apus_status fill_slot(apus_adapters *ad, uint32_t slot, const char *folder, const apus_safetensors *file)
+static apus_status fill_slot(apus_adapters *ad, uint32_t slot, const char *folder,
+                             const apus_safetensors *file)
 {
     apus_status st = APUS_OK;
     apus_lora_slot *s = &ad->slots[slot];
@@ -94,8 +106,8 @@ static apus_status fill_slot(apus_adapters *ad, uint32_t slot, const char *folde
         used += 2;
     }
     if (used == 0 || used != apus_safetensors_count(file))
-        APUS_TRY(apus_fail(APUS_ERR_SHAPE, "%s: %zu of its %zu tensors belong to this model", folder, used,
-                           apus_safetensors_count(file)));
+        APUS_TRY(apus_fail(APUS_ERR_SHAPE, "%s: %zu of its %zu tensors belong to this model",
+                           folder, used, apus_safetensors_count(file)));
     values = apus_calloc(s->n, sizeof(*values));
     if (!values)
         APUS_TRY(APUS_ERR_MEMORY);
@@ -103,8 +115,10 @@ static apus_status fill_slot(apus_adapters *ad, uint32_t slot, const char *folde
         if (!s->places[i].rank)
             continue;
         APUS_TRY(find_pair(file, ad->modules[i].name, pair));
-        apus_dtype_decode(pair[0]->dtype, pair[0]->data, apus_file_tensor_elements(pair[0]), values + s->places[i].a);
-        apus_dtype_decode(pair[1]->dtype, pair[1]->data, apus_file_tensor_elements(pair[1]), values + s->places[i].b);
+        apus_dtype_decode(pair[0]->dtype, pair[0]->data, apus_file_tensor_elements(pair[0]),
+                          values + s->places[i].a);
+        apus_dtype_decode(pair[1]->dtype, pair[1]->data, apus_file_tensor_elements(pair[1]),
+                          values + s->places[i].b);
     }
     APUS_TRY(apusi_slot_end(ad, slot, values));
 fail:

@@ -16,15 +16,15 @@ static cJSON *targets_of(const apus_adapters *ad, const apus_lora_slot *s)
         bool known = false;
         if (!s->places[i].rank)
             continue;
-        cJSON_ArrayForEach(t, list)
-            known = known || !strcmp(t->valuestring, last);
+        cJSON_ArrayForEach(t, list) known = known || !strcmp(t->valuestring, last);
         if (!known)
             cJSON_AddItemToArray(list, cJSON_CreateString(last));
     }
     return list;
 }
 
-static apus_status write_config(const apus_adapters *ad, const apus_lora_slot *s, const char *folder, const char *base)
+static apus_status write_config(const apus_adapters *ad, const apus_lora_slot *s,
+                                const char *folder, const char *base)
 {
     apus_status st = APUS_OK;
     cJSON *c = cJSON_CreateObject();
@@ -55,7 +55,8 @@ fail:
     return st;
 }
 
-static apus_status write_tensors(const apus_adapters *ad, const apus_lora_slot *s, const char *folder, const float *values)
+static apus_status write_tensors(const apus_adapters *ad, const apus_lora_slot *s,
+                                 const char *folder, const float *values)
 {
     apus_status st = APUS_OK;
     apus_safetensors_entry *e = apus_calloc(2 * (size_t)ad->n_modules + 1, sizeof(*e));
@@ -70,12 +71,16 @@ static apus_status write_tensors(const apus_adapters *ad, const apus_lora_slot *
         const apus_lora_place *p = &s->places[i];
         const apus_weight *w = ad->modules[i].weight;
         for (int k = 0; k < 2 && p->rank; k++, n++) {
-            names[n] = apus_format("base_model.model.%s.lora_%c.weight", ad->modules[i].name, "AB"[k]);
+            names[n] =
+                apus_format("base_model.model.%s.lora_%c.weight", ad->modules[i].name, "AB"[k]);
             if (!names[n])
                 APUS_TRY(APUS_ERR_MEMORY);
-            e[n] = (apus_safetensors_entry) { .name = names[n], .dtype = APUS_F32, .n_dims = 2,
-                                              .dims = { k ? w->rows : p->rank, k ? p->rank : w->cols },
-                                              .data = values + (k ? p->b : p->a) };
+            e[n] =
+                (apus_safetensors_entry) { .name = names[n],
+                                           .dtype = APUS_F32,
+                                           .n_dims = 2,
+                                           .dims = { k ? w->rows : p->rank, k ? p->rank : w->cols },
+                                           .data = values + (k ? p->b : p->a) };
         }
     }
     APUS_TRY(apus_safetensors_write(path, e, n, &format, 1));
@@ -88,7 +93,8 @@ fail:
     return st;
 }
 
-apus_status apus_adapters_save(const apus_adapters *ad, uint32_t slot, const char *folder, const char *base_model)
+apus_status apus_adapters_save(const apus_adapters *ad, uint32_t slot, const char *folder,
+                               const char *base_model)
 {
     apus_status st;
     const apus_lora_slot *s = &ad->slots[slot];
@@ -105,7 +111,8 @@ fail:
     return st;
 }
 
-apus_status apus_adapters_merge(const apus_adapters *ad, uint32_t slot, const char *weight, float *values)
+apus_status apus_adapters_merge(const apus_adapters *ad, uint32_t slot, const char *weight,
+                                float *values)
 {
     apus_status st = APUS_OK;
     const apus_lora_slot *s = &ad->slots[slot];

@@ -13,7 +13,8 @@ layout(constant_id = 5) const uint GROUP = 1;        /* query heads of a key-val
 layout(constant_id = 6) const uint BIDIRECTIONAL = 0;
 layout(constant_id = 7) const uint KEYS = 4;         /* keys a turn of the loop */
 layout(push_constant) uniform Push { apus_attention_push push; };
-layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer BufArgs { apus_attention_args v; };
+layout(buffer_reference, std430, buffer_reference_align = 8) readonly
+    buffer BufArgs { apus_attention_args v; };
 
 #define p BufArgs(push.args).v
 
@@ -32,7 +33,8 @@ uvec2 key_at(uvec2 cache, uint row, uint head)
 
 bool sees(uint pos, uint key, uint n_keys)
 {
-    return key < n_keys && (BIDIRECTIONAL == 1 || key <= pos) && (p.window == 0 || pos < key + p.window);
+    return key < n_keys && (BIDIRECTIONAL == 1 || key <= pos) && (p.window == 0 || pos < key
+        + p.window);
 }
 
 #endif

@@ -2,7 +2,8 @@
 #ifndef APUS_LORA_TABLE_GLSL
 #define APUS_LORA_TABLE_GLSL
 
-layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer BufLora { apus_lora_entry v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 8) readonly
+    buffer BufLora { apus_lora_entry v[]; };
 
 /* The entry of row t, or one with a = 0. */
 apus_lora_entry lora_entry(uint t)

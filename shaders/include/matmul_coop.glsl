@@ -1,13 +1,18 @@
 /* matmul_coop.glsl - y[m,n] = alpha * sum_k op(a)[m,k] * op(b)[k,n] + bias[n] + acc[m,n]
  * on matrix cores; T is the 16-bit type of operands, T4 four of them.
  *
- *   NT  a (M, K) f32  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M) f32  b (K, N) f32
+ *   NT  a (M, K) f32  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M) f32  b (K,
+ *   N) f32
  *   ->  y (M, N) f32;  every shape
  *
- * Both operands are rounded to 16 bits while they are staged in shared memory (as they lie in memory,
- * padded by 16 bytes a row); products and sums are f32.  A workgroup of SUB_M x SUB_N subgroups makes
- * a block of BM x BN elements in fragments of FM x FN x FK, the shape that the device lists.  The next
- * chunk of BK is in registers while this one is used.  At the end each subgroup writes its fragments
+ * Both operands are rounded to 16 bits while they are staged in shared memory (as they lie in
+ * memory,
+ * padded by 16 bytes a row); products and sums are f32.  A workgroup of SUB_M x SUB_N subgroups
+ * makes
+ * a block of BM x BN elements in fragments of FM x FN x FK, the shape that the device lists. 
+ * The next
+ * chunk of BK is in registers while this one is used.  At the end each subgroup writes its
+ * fragments
  * one at a time through shared memory, because how a fragment lies in registers is not known. */
 #ifndef APUS_MATMUL_COOP_GLSL
 #define APUS_MATMUL_COOP_GLSL
@@ -34,7 +39,8 @@ layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
 
-const bool A_BY_K = KIND == APUS_MATMUL_TN, B_BY_K = KIND != APUS_MATMUL_NT; /* rows of the block are k */
+const bool A_BY_K = KIND == APUS_MATMUL_TN, B_BY_K = KIND != APUS_MATMUL_NT; /* rows of the block
+                                                                                are k */
 const uint A_ROWS = A_BY_K ? BK : BM, A_COLS = A_BY_K ? BM : BK;
 const uint B_ROWS = B_BY_K ? BK : BN, B_COLS = B_BY_K ? BN : BK;
 const uint A_STRIDE = A_COLS / 4 + 2, B_STRIDE = B_COLS / 4 + 2; /* in quads */
@@ -98,7 +104,8 @@ void store_fragment(uint from, uint m_at, uint n_at)
 void main()
 {
     const uint live = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
-    const uint sub_m = gl_SubgroupID / SUB_N * (BM / SUB_M), sub_n = gl_SubgroupID % SUB_N * (BN / SUB_N);
+    const uint sub_m = gl_SubgroupID / SUB_N * (BM / SUB_M), sub_n =
+        gl_SubgroupID % SUB_N * (BN / SUB_N);
     coopmat<float, gl_ScopeSubgroup, FM, FN, gl_MatrixUseAccumulator> sum[SUB_ROWS * SUB_COLS];
 
     m0 = gl_WorkGroupID.x * BM;
@@ -145,7 +152,8 @@ void main()
     [[unroll]] for (uint i = 0; i < SUB_ROWS; i++)
         [[unroll]] for (uint j = 0; j < SUB_COLS; j++) {
             barrier();
-            coopMatStore(sum[i * SUB_COLS + j], block_y, from, FN, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatStore(sum[i * SUB_COLS + j], block_y, from, FN,
+                gl_CooperativeMatrixLayoutRowMajor);
             barrier();
             store_fragment(from, m0 + sub_m + i * FM, n0 + sub_n + j * FN);
         }

@@ -1,7 +1,7 @@
 /* matmul_load.glsl - operands of matmul kernels that stage blocks in shared memory.
  *
- * Four elements along the rows of a matrix (rows, cols) of any format, decoded to f32; zero outside,
- * so that a block may hang over the edge and a sum may run over the padding. */
+ * Four elements along the rows of a matrix (rows, cols) of any format, decoded to f32; zero
+ * outside, so that a block may hang over the edge and a sum may run over the padding. */
 #ifndef APUS_MATMUL_LOAD_GLSL
 #define APUS_MATMUL_LOAD_GLSL
 

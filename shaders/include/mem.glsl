@@ -1,7 +1,7 @@
 /* mem.glsl - memory by device address: references, loads by number format, live rows.
  *
- * An address is a uvec2 in a push block or an argument struct.  16-bit and quantized formats are read
- * by 32-bit words, so that no device feature is needed. */
+ * An address is a uvec2 in a push block or an argument struct.  16-bit and quantized formats are
+ * read by 32-bit words, so that no device feature is needed. */
 #ifndef APUS_MEM_GLSL
 #define APUS_MEM_GLSL
 #extension GL_EXT_buffer_reference : require
@@ -127,8 +127,8 @@ vec2 apus_block_scale(uint type, uvec2 scales, uint row, uint words, uint b)
     return vec2(d, type == APUS_Q4_0 ? -8.0 * d : 0.0);
 }
 
-/* Elements 4i .. 4i+3 of row `row` of a weight (rows, 4 * cols4) in any format; `scale` is the block's
- * (apus_block_scale), ignored by plain formats. */
+/* Elements 4i .. 4i+3 of row `row` of a weight (rows, 4 * cols4) in any format; `scale` is the
+ * block's (apus_block_scale), ignored by plain formats. */
 vec4 apus_weight4(uint type, uvec2 w, uint row, uint cols4, uint i, vec2 scale)
 {
     if (type <= APUS_BF16)

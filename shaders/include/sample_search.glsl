@@ -1,10 +1,11 @@
-/* sample_search.glsl - the items of a row, and the search for a threshold among them without sorting.
+/* sample_search.glsl - the items of a row, and the search for a threshold among them without
+ * sorting.
  *
  * Items are the row's ids, or those of the list of candidates, or the blocks with their maxima.  A
  * search keeps an interval that holds the answer and cuts it by eight thresholds a turn, with the
  * weight of all items above each: counts exactly, masses in a fixed order.  It cuts by equal steps
- * first, which suits logits, then by equal counts of floating-point numbers, which ends whatever the
- * values are. */
+ * first, which suits logits, then by equal counts of floating-point numbers, which ends whatever
+ * the values are. */
 #ifndef APUS_SAMPLE_SEARCH_GLSL
 #define APUS_SAMPLE_SEARCH_GLSL
 #include "sample.glsl"
@@ -12,7 +13,8 @@
 #define OF_BLOCKS 0u
 #define OF_ROW 1u
 #define OF_LIST 2u
-#define UNROLL 8u /* with a row of 262,144 an invocation must stay below 65,535 turns of all its loops */
+#define UNROLL 8u /* with a row of 262,144 an invocation must stay below 65,535 turns of all its
+                     loops */
 
 /* What is searched: n values at `at`, one every 1 << shift words. */
 struct Source {
@@ -23,7 +25,8 @@ struct Source {
 
 uint lane, lanes;
 float penalty, most, by; /* most: the largest logit; by: 1 / temperature */
-float cut, min_p; /* kept: z > cut, or z == cut and an id of at least cut_id; and a weight of at least min_p */
+float cut, min_p; /* kept: z > cut, or z == cut and an id of at least cut_id; and a weight of at
+                     least min_p */
 uint cut_id;
 
 /* Value i, or DEAD outside. */
@@ -59,7 +62,8 @@ float kept_weight(Source s, uint i, float z)
     return w;
 }
 
-/* sum += x, where `lost` keeps what rounding took (Kahan 1965): thousands of equal terms would drift. */
+/* sum += x, where `lost` keeps what rounding took (Kahan 1965): thousands of equal terms would
+ * drift. */
 void add_to(inout vec4 sum, inout vec4 lost, vec4 x)
 {
     precise vec4 with = x - lost;
@@ -102,7 +106,8 @@ void weigh(Source s, uint kind, float lo, float hi, vec4 t0, vec4 t1, out vec4 w
         [[unroll]] for (uint k = 0; k < UNROLL; k++) {
             const uint i = i0 + k * lanes;
             const float z = value(s, i);
-            const vec4 at0 = vec4(greaterThanEqual(vec4(z), t0)), at1 = vec4(greaterThanEqual(vec4(z), t1));
+            const vec4 at0 = vec4(greaterThanEqual(vec4(z), t0)), at1 =
+                vec4(greaterThanEqual(vec4(z), t1));
             if (kind == BY_COUNT) {
                 part0 += at0;
                 part1 += at1;
@@ -129,8 +134,8 @@ void weigh(Source s, uint kind, float lo, float hi, vec4 t0, vec4 t1, out vec4 w
     largest = subgroupMax(largest);
 }
 
-/* The largest t with weight(items >= t) >= want, given that lo is one.  Ends with a smaller one after
- * `turns`, or when the weight above it is at most `enough`. */
+/* The largest t with weight(items >= t) >= want, given that lo is one.  Ends with a smaller one
+ * after `turns`, or when the weight above it is at most `enough`. */
 float search(Source s, uint kind, float want, float lo, float enough, uint turns)
 {
     float hi = most;

@@ -1,4 +1,5 @@
-/* golden.h - the golden runner: recorded cases of a reference implementation, run through the engine.
+/* golden.h - the golden runner: recorded cases of a reference implementation, run through the
+ * engine.
  *
  * A case is a folder with a manifest.json.  Each comparison is a check with one number, its worst
  * error, and a tolerance that the manifest or a derivation beside the check gives. */
@@ -20,11 +21,11 @@ typedef enum golden_kind { GOLDEN_EXACT, GOLDEN_F16, GOLDEN_BF16 } golden_kind;
 typedef struct golden {
     const char *only, *force, *torch_dtype;
     bool strict;
-    golden_kind kind;        /* the least exact of what is forced and torch_dtype */
-    const char *no_device;   /* why there is no device; NULL: there is one */
+    golden_kind kind;      /* the least exact of what is forced and torch_dtype */
+    const char *no_device; /* why there is no device; NULL: there is one */
     uint32_t passed, failed, skipped;
-    cJSON *rows;             /* of --json */
-    char temporary[256];     /* a folder, made when first needed */
+    cJSON *rows;         /* of --json */
+    char temporary[256]; /* a folder, made when first needed */
 } golden;
 
 /* One case. */
@@ -95,6 +96,8 @@ double golden_logits_tolerance(const golden_case *c);
 double golden_loss_tolerance(const golden_case *c);
 /* Relative, of gradients and their norms. */
 double golden_gradient_tolerance(const golden_case *c);
+/* Of the losses of a trajectory: `exact` as recorded; `fall` is how far the loss falls. */
+double golden_trajectory_tolerance(const golden_case *c, double exact, double fall);
 /* Logits of one sequence within tolerance. */
 void golden_check_logits(golden_case *c, const char *check, const float *got, const float *want,
                          uint64_t n);
@@ -107,7 +110,7 @@ bool golden_forced_all(const char *force, const char *choices);
 
 /* ---- kinds of cases ---- */
 
-void golden_model_case(golden_case *c);   /* logits, greedy tokens, config.v4, then: */
+void golden_model_case(golden_case *c); /* logits, greedy tokens, config.v4, then: */
 void golden_train_case(golden_case *c, const golden_sequences *s); /* loss, gradients, fullft */
 void golden_lora_case(golden_case *c, const golden_sequences *s);
 void golden_optim_case(golden_case *c);

@@ -1,5 +1,5 @@
-/* model_case.c - a language model: logits, greedy tokens with the cache, the older form of its config;
- * then what training makes of it. */
+/* model_case.c - a language model: logits, greedy tokens with the cache, the older form of its
+ * config; then what training makes of it. */
 #include <math.h>
 #include <stdio.h>
 
@@ -11,8 +11,8 @@
 
 static const cJSON *half_precision(const golden_case *c)
 {
-    const cJSON *all = apus_json_get(apus_json_get(c->manifest, "tolerance"),
-                                     "half_precision_reference_vs_fp32");
+    const cJSON *all =
+        apus_json_get(apus_json_get(c->manifest, "tolerance"), "half_precision_reference_vs_fp32");
 
     return apus_json_get(all, c->run->kind == GOLDEN_BF16 ? "bfloat16" : "float16");
 }
@@ -45,8 +45,16 @@ double golden_gradient_tolerance(const golden_case *c)
 {
     if (c->run->kind == GOLDEN_EXACT)
         return suggested(c, "grads", "suggested_rel_l2");
-    return golden_logits_tolerance(c)
-           / apus_json_number(c->manifest, "logits_rms", (double)NAN);
+    return golden_logits_tolerance(c) / apus_json_number(c->manifest, "logits_rms", (double)NAN);
+}
+
+/* Where inputs are rounded, a step is off by the gradient's relative error, and so is what the loss
+ * falls by. */
+double golden_trajectory_tolerance(const golden_case *c, double exact, double fall)
+{
+    if (c->run->kind == GOLDEN_EXACT)
+        return exact;
+    return golden_loss_tolerance(c) + golden_gradient_tolerance(c) * fabs(fall);
 }
 
 void golden_check_logits(golden_case *c, const char *check, const float *got, const float *want,
@@ -148,8 +156,8 @@ static void check_sequences(golden_case *c, apus_model *model, apus_session *ses
         const uint64_t n = (uint64_t)s->seq[i].n * vocab;
         snprintf(name, sizeof(name), "seq%u.logits", i);
         snprintf(line, sizeof(line), "%s seq%u (%u tokens)", check, i, s->seq[i].n);
-        if (golden_ok(c, line, golden_floats(s->ref, name, n, &want))
-            && golden_ok(c, line, run_logits(session, NULL, &s->seq[i], got)))
+        if (golden_ok(c, line, golden_floats(s->ref, name, n, &want)) &&
+            golden_ok(c, line, run_logits(session, NULL, &s->seq[i], got)))
             golden_check_logits(c, line, got, want, n);
         apus_free(want);
     }
@@ -182,9 +190,10 @@ static void generation_close(generation *g)
     apus_free(g->margin);
 }
 
-/* The prompt at once, then each recorded token alone: logits of the cached path.  The worst error. */
+/* The prompt at once, then each recorded token alone: logits of the cached path.  The worst
+ * error. */
 static double check_decode(golden_case *c, apus_session *session, const generation *g,
-                         uint32_t vocab)
+                           uint32_t vocab)
 {
     const char *check = "logits one token at a time";
     apus_sequence sequence = { 0 };
@@ -208,7 +217,8 @@ static double check_decode(golden_case *c, apus_session *session, const generati
     return worst;
 }
 
-/* Drawn on the device, each fed back: the recorded tokens.  Where inputs are rounded, up to the first
+/* Drawn on the device, each fed back: the recorded tokens.  Where inputs are rounded, up to the
+ * first
  * step that the reference decides by less than two logits with the run's `error` are apart. */
 static void check_greedy(golden_case *c, apus_session *session, const generation *g, double error)
 {
@@ -296,9 +306,9 @@ static void check_v4(golden_case *c, const char *path, const golden_sequences *s
         golden_broken(c, "config.v4", apus_error_text());
     } else if (!apus_path_exists(config)) {
         golden_unsupported(c, "config.v4", "the case has none");
-    } else if (golden_ok(c, "config.v4", make_v4(c, path, to))
-               && golden_ok(c, "config.v4", golden_model_open(c, to, false, &model))
-               && golden_ok(c, "config.v4", session_open(model, c, NULL, s->longest, &session))) {
+    } else if (golden_ok(c, "config.v4", make_v4(c, path, to)) &&
+               golden_ok(c, "config.v4", golden_model_open(c, to, false, &model)) &&
+               golden_ok(c, "config.v4", session_open(model, c, NULL, s->longest, &session))) {
         check_sequences(c, model, session, s, "config.v4 logits");
     }
     apus_session_destroy(&session);
@@ -307,7 +317,8 @@ static void check_v4(golden_case *c, const char *path, const golden_sequences *s
     apus_free(config);
 }
 
-/* Whether what is forced fits the shapes of this case on this device; else there is nothing to say. */
+/* Whether what is forced fits the shapes of this case on this device; else there is nothing to
+ * say. */
 static bool check_forced(golden_case *c, apus_session *session, const golden_sequences *s)
 {
     const uint32_t tokens[] = { 1, s->longest };
@@ -330,11 +341,10 @@ void golden_model_case(golden_case *c)
     apus_session *session = NULL;
     char *path = golden_path(c, "model");
 
-    if (!path || !golden_ok(c, "model", golden_model_open(c, path, false, &model))
-        || !golden_ok(c, "sequences", golden_sequences_open(&s, c))
-        || !golden_ok(c, "session",
-                      session_open(model, c, NULL, s.longest + 256, &session))
-        || !check_forced(c, session, &s))
+    if (!path || !golden_ok(c, "model", golden_model_open(c, path, false, &model)) ||
+        !golden_ok(c, "sequences", golden_sequences_open(&s, c)) ||
+        !golden_ok(c, "session", session_open(model, c, NULL, s.longest + 256, &session)) ||
+        !check_forced(c, session, &s))
         goto done;
     check_sequences(c, model, session, &s, "logits");
     check_generation(c, model, session, &s);

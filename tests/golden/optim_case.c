@@ -186,8 +186,8 @@ static void check_adamw(golden_case *c, const apus_safetensors *ref, const cJSON
     got = apus_calloc(o.n, sizeof(*got));
     want = apus_calloc(o.n, sizeof(*want));
     for (uint64_t i = 0; i < o.steps; i++)
-        if (!got || !want
-            || !golden_ok(c, p->string, run_step(&o, p->string, p, i, got, want, &error)))
+        if (!got || !want ||
+            !golden_ok(c, p->string, run_step(&o, p->string, p, i, got, want, &error)))
             goto done;
     snprintf(detail, sizeof(detail), "%llu steps", (unsigned long long)o.steps);
     golden_check(c, p->string, error, golden_number(c->manifest, "tolerance", "suggested_atol"),

@@ -1,5 +1,7 @@
-/* sampling_case.c - the draw on the device against recorded distributions.  The id of a draw is where
- * a known random number falls in the running sum of probabilities, so every draw has one right id. */
+/* sampling_case.c - the draw on the device against recorded distributions.  The id of a draw is
+ * where
+ * a known random number falls in the running sum of probabilities, so every draw has one right
+ * id. */
 #include <math.h>
 #include <stdio.h>
 
@@ -10,8 +12,8 @@
 #include "sample.h"
 
 #define ROWS 4
-#define DRAWS 512        /* of each row */
-#define LEAST_GAP 1e-5   /* a number as near to a boundary as this decides nothing */
+#define DRAWS 512      /* of each row */
+#define LEAST_GAP 1e-5 /* a number as near to a boundary as this decides nothing */
 #define MOST_HISTORY 256
 
 typedef struct sampler {
@@ -56,8 +58,8 @@ static apus_status open_sampler(sampler *s, const apus_safetensors *ref)
 
     APUS_FORWARD(golden_tensor(ref, "logits", APUS_F32, 0, &z));
     APUS_FORWARD(golden_tensor(ref, "history", APUS_I32, 0, &h));
-    if (z->n_dims != 2 || h->n_dims != 2 || z->dims[0] != ROWS || h->dims[0] != ROWS
-        || z->dims[1] > 100000 || h->dims[1] > MOST_HISTORY)
+    if (z->n_dims != 2 || h->n_dims != 2 || z->dims[0] != ROWS || h->dims[0] != ROWS ||
+        z->dims[1] > 100000 || h->dims[1] > MOST_HISTORY)
         return apus_fail(APUS_ERR_FORMAT, "logits or history are not %d rows", ROWS);
     s->vocab = (uint32_t)z->dims[1];
     s->words = (s->vocab + 31) / 32;
@@ -66,10 +68,9 @@ static apus_status open_sampler(sampler *s, const apus_safetensors *ref)
     APUS_FORWARD(golden_ints(ref, "history", &s->history, &n));
     APUS_FORWARD(apus_gpu_create(&s->gpu, &(apus_gpu_params) { 0 }));
     APUS_FORWARD(apus_exec_create(&s->exec, s->gpu));
+    APUS_FORWARD(apus_buffer_create(s->gpu, &s->logits, z->bytes, APUS_MEMORY_DEVICE, "logits"));
     APUS_FORWARD(
-        apus_buffer_create(s->gpu, &s->logits, z->bytes, APUS_MEMORY_DEVICE, "logits"));
-    APUS_FORWARD(apus_buffer_create(s->gpu, &s->seen, 4ull * ROWS * s->words, APUS_MEMORY_DEVICE,
-                                    "seen"));
+        apus_buffer_create(s->gpu, &s->seen, 4ull * ROWS * s->words, APUS_MEMORY_DEVICE, "seen"));
     APUS_FORWARD(apus_buffer_create(s->gpu, &s->drawn, 4 * ROWS, APUS_MEMORY_HOST, "drawn"));
     APUS_FORWARD(apus_buffer_write(s->gpu, &s->logits, 0, s->values, z->bytes));
     return make_plan(s);
@@ -135,9 +136,9 @@ static bool settings_of(const cJSON *processor, uint32_t *words)
             {
                 char name[48];
                 double value;
-                known = cJSON_IsString(step)
-                        && sscanf(step->valuestring, "%47s %lf", name, &value) == 2
-                        && set(words, name, value) && known;
+                known = cJSON_IsString(step) &&
+                        sscanf(step->valuestring, "%47s %lf", name, &value) == 2 &&
+                        set(words, name, value) && known;
             }
         else if (strcmp(part->string, "note"))
             known = false;
@@ -223,8 +224,8 @@ void golden_sampling_case(golden_case *c)
     sampler s = { 0 };
     const cJSON *processor;
 
-    if (golden_ok(c, "sampling", golden_open(c, "ref.safetensors", &ref))
-        && golden_ok(c, "sampling", open_sampler(&s, ref)))
+    if (golden_ok(c, "sampling", golden_open(c, "ref.safetensors", &ref)) &&
+        golden_ok(c, "sampling", open_sampler(&s, ref)))
         cJSON_ArrayForEach(processor, apus_json_get(c->manifest, "processors"))
             check_processor(c, &s, ref, processor);
     close_sampler(&s);

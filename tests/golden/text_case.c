@@ -89,8 +89,8 @@ static void encode_row(const apus_tokenizer *k, const cJSON *row, tally *t)
     count(t, PIECES, ok && same_pieces(k, &plain, apus_json_get(row, "tokens")), s.data);
     count(t, DECODED, ok && same_text(k, &plain, false, row), s.data);
     count(t, SKIPPED, ok && same_text(k, &plain, true, row), s.data);
-    ok = apus_tokenizer_encode(k, s.data, s.len, parse | APUS_ENCODE_ADD_SPECIAL, &special)
-         == APUS_OK;
+    ok = apus_tokenizer_encode(k, s.data, s.len, parse | APUS_ENCODE_ADD_SPECIAL, &special) ==
+         APUS_OK;
     count(t, AROUND, ok && same_ids(&special, around ? around : apus_json_get(row, "ids")), s.data);
     apus_tokens_release(&plain);
     apus_tokens_release(&special);
@@ -102,8 +102,7 @@ static void decode_row(const apus_tokenizer *k, const cJSON *row, tally *t)
     const cJSON *list = apus_json_get(row, "ids"), *id;
     apus_tokens ids = { .ids = apus_calloc((size_t)cJSON_GetArraySize(list), sizeof(uint32_t)) };
 
-    cJSON_ArrayForEach(id, list)
-        ids.ids[ids.n++] = (uint32_t)id->valuedouble;
+    cJSON_ArrayForEach(id, list) ids.ids[ids.n++] = (uint32_t)id->valuedouble;
     count(t, DECODED, same_text(k, &ids, false, row), apus_json_string(row, "decoded", ""));
     count(t, SKIPPED, same_text(k, &ids, true, row), apus_json_string(row, "decoded", ""));
     apus_free(ids.ids);
@@ -116,11 +115,10 @@ void golden_tokenizer_case(golden_case *c)
     const cJSON *row;
     tally encode = { 0 }, decode = { 0 };
 
-    if (!golden_ok(c, "tokenizer", apus_tokenizer_open(&k, c->folder))
-        || !golden_ok(c, "recorded rows", golden_json_text(c, "golden.json", &recorded)))
+    if (!golden_ok(c, "tokenizer", apus_tokenizer_open(&k, c->folder)) ||
+        !golden_ok(c, "recorded rows", golden_json_text(c, "golden.json", &recorded)))
         goto done;
-    cJSON_ArrayForEach(row, apus_json_get(recorded, "encode"))
-        encode_row(k, row, &encode);
+    cJSON_ArrayForEach(row, apus_json_get(recorded, "encode")) encode_row(k, row, &encode);
     cJSON_ArrayForEach(row, apus_json_get(recorded, "decode_random_ids"))
         decode_row(k, row, &decode);
     for (int i = 0; i < N_CHECKS; i++) {

@@ -1,5 +1,7 @@
-/* smollm2.c - the real SmolLM2-135M-Instruct (GGUF, q4_1 and q8_0) against values computed from the same
- * blocks in f32: log-probabilities of the next token, greedy tokens.  Skipped where the file is absent. */
+/* smollm2.c - the real SmolLM2-135M-Instruct (GGUF, q4_1 and q8_0) against values computed from
+ * the same
+ * blocks in f32: log-probabilities of the next token, greedy tokens.  Skipped where the file is
+ * absent. */
 #include <math.h>
 #include <stdio.h>
 
@@ -15,7 +17,8 @@ static apus_model *open_real(void)
     if (!folder)
         return NULL;
     snprintf(path, sizeof(path), "%s/SmolLM2-135M-Instruct.Q4_1.gguf", folder);
-    const apus_status st = apus_model_open(&m, path, &(apus_model_params) { .torch_dtype = "float32", .max_positions = 1024 });
+    const apus_status st = apus_model_open(
+        &m, path, &(apus_model_params) { .torch_dtype = "float32", .max_positions = 1024 });
     if (st == APUS_ERR_MISSING)
         harness_skip("%s", apus_error_text());
     else
@@ -43,9 +46,21 @@ typedef struct row {
 } row;
 
 static const row rows[] = {
-    { { 504, 3575, 282, 4649, 314 }, 5, { 7042, 260, 4528 }, { -0.2581, -2.7407, -4.3844 }, { 7042, 30, 198, 198, 504 } },
-    { { 6403, 1980, 253, 655, 28, 665, 436, 253, 1838 }, 9, { 8180, 3102, 6560 }, { -0.9594, -1.4525, -3.4460 }, { 8180, 3365, 20391, 617, 5732 } },
-    { { 1604, 3987, 46477, 24, 94, 727 }, 6, { 472, 198, 3805 }, { -0.0629, -4.1067, -4.8026 }, { 472, 585, 304, 1758, 216 } },
+    { { 504, 3575, 282, 4649, 314 },
+      5,
+      { 7042, 260, 4528 },
+      { -0.2581, -2.7407, -4.3844 },
+      { 7042, 30, 198, 198, 504 } },
+    { { 6403, 1980, 253, 655, 28, 665, 436, 253, 1838 },
+      9,
+      { 8180, 3102, 6560 },
+      { -0.9594, -1.4525, -3.4460 },
+      { 8180, 3365, 20391, 617, 5732 } },
+    { { 1604, 3987, 46477, 24, 94, 727 },
+      6,
+      { 472, 198, 3805 },
+      { -0.0629, -4.1067, -4.8026 },
+      { 472, 585, 304, 1758, 216 } },
 };
 
 TEST(next_tokens_and_greedy)
@@ -62,7 +77,9 @@ TEST(next_tokens_and_greedy)
     for (size_t i = 0; i < APUS_COUNT(rows); i++) {
         const row *r = &rows[i];
         apus_sequence seq = { 0 };
-        apus_session_item item = { .sequence = &seq, .tokens = r->ids, .n = r->n, .adapter = UINT32_MAX };
+        apus_session_item item = {
+            .sequence = &seq, .tokens = r->ids, .n = r->n, .adapter = UINT32_MAX
+        };
         uint32_t id = 0;
         if (!CHECK_OK(apus_session_logits(s, &item, z)))
             break;

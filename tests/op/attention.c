@@ -1,5 +1,5 @@
-/* attention.c - tests of apus_attention: values, log-sum-exp and gradients, keys of the step and keys
- * of a paged cache. */
+/* attention.c - tests of apus_attention: values, log-sum-exp and gradients, keys of the step and
+ * keys of a paged cache. */
 #include "attention.h"
 
 #include "optest.h"
@@ -13,7 +13,8 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
     outs[0] = apus_attention(g, in[IN_Q], in[IN_K], in[IN_V], &s, &p->p, &outs[1]);
 }
 
-static void define(const optest *t, const double *const *in, double **out, double **mag, uint32_t *terms)
+static void define(const optest *t, const double *const *in, double **out, double **mag,
+                   uint32_t *terms)
 {
     const step_shape *p = t->params;
     const apus_attention_params *a = &p->p;
@@ -22,31 +23,41 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     for (uint32_t row = 0; row < step_rows(p); row++)
         for (uint32_t h = 0; h < a->heads; h++) {
             const size_t at = (size_t)row * a->heads + h;
-            attention_row(p, a, in, row, h, out[0] + at * e, mag[0] + at * e, &out[1][at], &mag[1][at]);
+            attention_row(p, a, in, row, h, out[0] + at * e, mag[0] + at * e, &out[1][at],
+                          &mag[1][at]);
         }
     *terms = attention_terms(p);
 }
 
 #define RUNS .fill = attention_fill, .build = build, .define = define, .out = { { "o" }, { "lse" } }
-#define SHAPE(h, k, e, ...) \
+#define SHAPE(h, k, e, ...)                                                                        \
     (&(step_shape) { .p.heads = h, .p.kv_heads = k, .p.head_dim = e, __VA_ARGS__ })
-#define CASE(text, ...) { .name = text, RUNS, .in = { { "q" } }, .params = SHAPE(__VA_ARGS__) }
-#define CACHED(text, type, ...)                                                                       \
-    { .name = text, RUNS, .in = { { "q" }, { "k", type } }, .params = SHAPE(__VA_ARGS__, .cached = true) }
+#define CASE(text, ...)                                                                            \
+    {                                                                                              \
+        .name = text, RUNS, .in = { { "q" } }, .params = SHAPE(__VA_ARGS__)                        \
+    }
+#define CACHED(text, type, ...)                                                                    \
+    {                                                                                              \
+        .name = text, RUNS, .in = { { "q" }, { "k", type } },                                      \
+        .params = SHAPE(__VA_ARGS__, .cached = true)                                               \
+    }
 
 TEST(keys_of_the_step)
 {
     optest cases[] = {
         CASE("one token", 1, 1, 16, .n = 1, .rows = { 1 }),
-        CASE("packed, odd lengths, spare rows", 2, 1, 16, .n = 4, .rows = { 1, 9, 23, 6 }, .spare = 5),
+        CASE("packed, odd lengths, spare rows", 2, 1, 16, .n = 4, .rows = { 1, 9, 23, 6 },
+             .spare = 5),
         CASE("small heads", 4, 2, 12, .n = 2, .rows = { 17, 5 }),
         CASE("a model's heads", 9, 3, 64, .n = 2, .rows = { 33, 8 }, .spare = 1),
         CASE("no groups", 3, 3, 16, .n = 1, .rows = { 19 }),
         CASE("groups of eight", 8, 1, 16, .n = 2, .rows = { 7, 10 }),
         CASE("window", 3, 1, 16, .p.window = 5, .n = 2, .rows = { 29, 12 }),
         CASE("window of one", 2, 2, 16, .p.window = 1, .n = 1, .rows = { 11 }),
-        CASE("bidirectional", 3, 1, 16, .p.bidirectional = true, .n = 3, .rows = { 13, 1, 20 }, .spare = 3),
-        CASE("bidirectional window", 2, 1, 12, .p.bidirectional = true, .p.window = 4, .n = 2, .rows = { 21, 6 }),
+        CASE("bidirectional", 3, 1, 16, .p.bidirectional = true, .n = 3, .rows = { 13, 1, 20 },
+             .spare = 3),
+        CASE("bidirectional window", 2, 1, 12, .p.bidirectional = true, .p.window = 4, .n = 2,
+             .rows = { 21, 6 }),
         CASE("scale", 2, 1, 16, .p.scale = 0.5f, .n = 1, .rows = { 10 }),
         CASE("head size 80", 2, 1, 80, .n = 2, .rows = { 9, 3 }),
         CASE("head size 128", 3, 1, 128, .n = 1, .rows = { 18 }),
@@ -60,22 +71,25 @@ TEST(keys_of_the_step)
 TEST(keys_of_a_cache)
 {
     optest cases[] = {
-        CACHED("decode of one", APUS_F32, 3, 1, 16, .n = 1, .before = { 20 }, .rows = { 1 }, .block_tokens = 1),
-        CACHED("decode of four, f16", APUS_F16, 9, 3, 64, .n = 4, .before = { 0, 7, 8, 40 }, .rows = { 1, 1, 1, 1 },
+        CACHED("decode of one", APUS_F32, 3, 1, 16, .n = 1, .before = { 20 }, .rows = { 1 },
                .block_tokens = 1),
+        CACHED("decode of four, f16", APUS_F16, 9, 3, 64, .n = 4, .before = { 0, 7, 8, 40 },
+               .rows = { 1, 1, 1, 1 }, .block_tokens = 1),
         CACHED("decode, bf16", APUS_BF16, 8, 1, 128, .n = 2, .before = { 31, 32 }, .rows = { 1, 1 },
                .block_tokens = 1),
-        CACHED("decode, window", APUS_F16, 2, 1, 16, .p.window = 9, .n = 2, .before = { 50, 3 }, .rows = { 1, 1 },
-               .block_tokens = 1),
-        CACHED("long pages, many keys", APUS_F16, 2, 1, 12, .n = 1, .before = { 150 }, .rows = { 1 },
-               .page_tokens = 64, .block_tokens = 1),
+        CACHED("decode, window", APUS_F16, 2, 1, 16, .p.window = 9, .n = 2, .before = { 50, 3 },
+               .rows = { 1, 1 }, .block_tokens = 1),
+        CACHED("long pages, many keys", APUS_F16, 2, 1, 12, .n = 1, .before = { 150 },
+               .rows = { 1 }, .page_tokens = 64, .block_tokens = 1),
         CACHED("a prompt from nothing", APUS_F16, 9, 3, 64, .n = 1, .rows = { 37 }, .spare = 2),
         CACHED("prompts behind others, bf16", APUS_BF16, 4, 2, 16, .n = 3, .before = { 5, 0, 16 },
                .rows = { 11, 1, 24 }),
-        CACHED("prompt, window", APUS_F32, 2, 2, 16, .p.window = 6, .n = 2, .before = { 13, 2 }, .rows = { 15, 9 }),
-        CACHED("blocks of three tokens", APUS_F32, 3, 1, 16, .n = 2, .before = { 4, 0 }, .rows = { 8, 5 },
-               .block_tokens = 3),
-        CACHED("odd pages", APUS_F32, 2, 1, 16, .n = 2, .before = { 9, 0 }, .rows = { 8, 12 }, .page_tokens = 5),
+        CACHED("prompt, window", APUS_F32, 2, 2, 16, .p.window = 6, .n = 2, .before = { 13, 2 },
+               .rows = { 15, 9 }),
+        CACHED("blocks of three tokens", APUS_F32, 3, 1, 16, .n = 2, .before = { 4, 0 },
+               .rows = { 8, 5 }, .block_tokens = 3),
+        CACHED("odd pages", APUS_F32, 2, 1, 16, .n = 2, .before = { 9, 0 }, .rows = { 8, 12 },
+               .page_tokens = 5),
     };
 
     if (optest_gpu())

@@ -1,4 +1,5 @@
-/* attention_back.c - the gradient of attention is checked by the differences of tests/op/attention.c;
+/* attention_back.c - the gradient of attention is checked by the differences of
+ * tests/op/attention.c;
  * here: that it adds to what tensors already have, for longer sequences too. */
 #include "attention_back.h"
 
@@ -23,7 +24,8 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
     outs[1] = apus_attention(g, in[IN_Q], in[IN_K], in[IN_V], &s, &second, &lse);
 }
 
-static void define(const optest *t, const double *const *in, double **out, double **mag, uint32_t *terms)
+static void define(const optest *t, const double *const *in, double **out, double **mag,
+                   uint32_t *terms)
 {
     const step_shape *p = t->params;
     const apus_attention_params use[2] = { p->p, other(p) };
@@ -38,10 +40,14 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = attention_terms(p);
 }
 
-#define CASE(text, h, k, e, ...)                                                                      \
-    { .name = text, .fill = attention_fill, .build = build, .define = define, .in = { { "q" } },      \
-      .out = { { "o" }, { "o2" } },                                                                   \
-      .params = &(step_shape) { .p.heads = h, .p.kv_heads = k, .p.head_dim = e, __VA_ARGS__ } }
+#define CASE(text, h, k, e, ...)                                                                   \
+    {                                                                                              \
+        .name = text, .fill = attention_fill, .build = build, .define = define, .in = { { "q" } }, \
+        .out = { { "o" }, { "o2" } }, .params = &(step_shape)                                      \
+        {                                                                                          \
+            .p.heads = h, .p.kv_heads = k, .p.head_dim = e, __VA_ARGS__                            \
+        }                                                                                          \
+    }
 
 TEST(gradients_add_up)
 {

@@ -18,7 +18,8 @@ static uint32_t every_row[ROOM];
 static void fill(optest *t)
 {
     step_shape *p = (step_shape *)(uintptr_t)t->params;
-    const uint32_t max = step_rows(p) + p->spare, width = p->p.kv_heads * p->p.head_dim, rows = step_key_rows(p);
+    const uint32_t max = step_rows(p) + p->spare, width = p->p.kv_heads * p->p.head_dim,
+                   rows = step_key_rows(p);
     const apus_rows live = { APUS_VAR_TOKENS, 0, max, 1 };
     const apus_dtype type = t->in[1].dtype;
 
@@ -28,7 +29,8 @@ static void fill(optest *t)
     t->in[8] = (optest_tensor) { "every", APUS_U32, 1, { rows }, .step = true, .u32 = every_row };
     t->in[IN_K_CACHE] = (optest_tensor) { "k_cache", type, 2, { rows, width }, .fixed = true };
     t->in[IN_V_CACHE] = (optest_tensor) { "v_cache", type, 2, { rows, width }, .fixed = true };
-    t->in[IN_TABLE] = (optest_tensor) { "table", APUS_F32, 2, { POSITIONS, p->p.head_dim }, .fixed = true };
+    t->in[IN_TABLE] =
+        (optest_tensor) { "table", APUS_F32, 2, { POSITIONS, p->p.head_dim }, .fixed = true };
     t->n_in = 12;
     for (uint32_t i = 0; i < ROOM; i++)
         every_row[i] = i;
@@ -45,10 +47,11 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
     const step_shape *p = t->params;
     const apus_sequences s = step_sequences(p, in, 2);
 
-    apus_kv_append(g, in[0], in[1], in[IN_K_CACHE], in[IN_V_CACHE], turns(p) ? in[IN_TABLE] : NULL, &s,
-                   &(apus_kv_append_params) { .head_dim = p->p.head_dim, .kv_heads = p->p.kv_heads });
-    outs[0] = apus_embed(g, in[8], in[IN_K_CACHE]); /* the caches as f32 */
-    outs[1] = apus_embed(g, in[8], in[IN_V_CACHE]);
+    apus_kv_append(
+        g, in[0], in[1], in[IN_K_CACHE], in[IN_V_CACHE], turns(p) ? in[IN_TABLE] : NULL, &s,
+        &(apus_kv_append_params) { .head_dim = p->p.head_dim, .kv_heads = p->p.kv_heads });
+    outs[0] = apus_embed(g, in[8], in[IN_K_CACHE], NULL); /* the caches as f32 */
+    outs[1] = apus_embed(g, in[8], in[IN_V_CACHE], NULL);
 }
 
 static double rounded(apus_dtype type, double x)
@@ -59,7 +62,8 @@ static double rounded(apus_dtype type, double x)
                             : (double)apus_bf16_to_f32(apus_f32_to_bf16((float)x));
 }
 
-static void define(const optest *t, const double *const *in, double **out, double **mag, uint32_t *terms)
+static void define(const optest *t, const double *const *in, double **out, double **mag,
+                   uint32_t *terms)
 {
     const step_shape *p = t->params;
     const uint32_t e = p->p.head_dim, width = p->p.kv_heads * e, all = step_key_rows(p) * width;
@@ -90,23 +94,33 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = 2;
 }
 
-#define CASE(text, type, bits, k, e, turn, ...)                                                       \
-    { .name = text, .fill = fill, .build = build, .define = define, .narrow = bits,                   \
-      .in = { { "k" }, { "v", type } }, .out = { { "k_cache" }, { "v_cache" } },                      \
-      .params = &(step_shape) { .p.heads = k, .p.kv_heads = k, .p.head_dim = e, .p.scale = turn,      \
-                                .cached = true, __VA_ARGS__ } }
+#define CASE(text, type, bits, k, e, turn, ...)                                                    \
+    {                                                                                              \
+        .name = text, .fill = fill, .build = build, .define = define, .narrow = bits,              \
+        .in = { { "k" }, { "v", type } }, .out = { { "k_cache" }, { "v_cache" } },                 \
+        .params = &(step_shape)                                                                    \
+        {                                                                                          \
+            .p.heads = k, .p.kv_heads = k, .p.head_dim = e, .p.scale = turn, .cached = true,       \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
 
 TEST(rows_reach_their_pages)
 {
     optest cases[] = {
         CASE("one token", APUS_F32, 0, 1, 16, 0, .n = 1, .before = { 12 }, .rows = { 1 }),
         CASE("f16 is rounded", APUS_F16, 0, 3, 64, 0, .n = 1, .before = { 6 }, .rows = { 9 }),
-        CASE("bf16 is rounded", APUS_BF16, 0, 2, 12, 0, .n = 2, .before = { 0, 3 }, .rows = { 17, 2 }, .spare = 3),
-        CASE("turned", APUS_F32, 0, 1, 16, 1, .n = 3, .before = { 9, 0, 31 }, .rows = { 5, 11, 1 }, .spare = 2),
-        CASE("turned, pairs not in fours", APUS_F32, 0, 2, 12, 1, .n = 1, .before = { 5 }, .rows = { 8 }),
-        CASE("turned, a model's heads, f16", APUS_F16, 11, 3, 64, 1, .n = 2, .before = { 40, 7 }, .rows = { 1, 1 }),
+        CASE("bf16 is rounded", APUS_BF16, 0, 2, 12, 0, .n = 2, .before = { 0, 3 },
+             .rows = { 17, 2 }, .spare = 3),
+        CASE("turned", APUS_F32, 0, 1, 16, 1, .n = 3, .before = { 9, 0, 31 }, .rows = { 5, 11, 1 },
+             .spare = 2),
+        CASE("turned, pairs not in fours", APUS_F32, 0, 2, 12, 1, .n = 1, .before = { 5 },
+             .rows = { 8 }),
+        CASE("turned, a model's heads, f16", APUS_F16, 11, 3, 64, 1, .n = 2, .before = { 40, 7 },
+             .rows = { 1, 1 }),
         CASE("turned, bf16", APUS_BF16, 8, 2, 80, 1, .n = 1, .rows = { 10 }),
-        CASE("odd pages", APUS_F32, 0, 2, 16, 1, .n = 2, .before = { 9, 0 }, .rows = { 8, 12 }, .page_tokens = 5),
+        CASE("odd pages", APUS_F32, 0, 2, 16, 1, .n = 2, .before = { 9, 0 }, .rows = { 8, 12 },
+             .page_tokens = 5),
     };
 
     if (optest_gpu())

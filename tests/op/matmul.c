@@ -16,14 +16,16 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
     const struct params *p = t->params;
 
     outs[0] = apus_matmul(g, in[0], in[1],
-                          &(apus_matmul_params) { .kind = p->kind, .alpha = p->alpha,
+                          &(apus_matmul_params) { .kind = p->kind,
+                                                  .alpha = p->alpha,
                                                   .bias = p->bias ? in[2] : NULL,
                                                   .acc = p->acc ? in[2 + p->bias] : NULL });
     if (p->kind != APUS_NT)
         outs[0]->wants_grad = false;
 }
 
-static void define(const optest *t, const double *const *in, double **out, double **mag, uint32_t *terms)
+static void define(const optest *t, const double *const *in, double **out, double **mag,
+                   uint32_t *terms)
 {
     const struct params *p = t->params;
     const uint32_t *a = t->in[0].dims, *b = t->in[1].dims;
@@ -38,8 +40,8 @@ static void define(const optest *t, const double *const *in, double **out, doubl
         for (uint32_t j = 0; j < n; j++) {
             double sum = 0, all = 0;
             for (uint32_t x = 0; x < live_k; x++) {
-                const double term = alpha * in[0][p->kind == APUS_TN ? x * m + i : i * k + x]
-                                    * in[1][p->kind == APUS_NT ? j * k + x : x * n + j];
+                const double term = alpha * in[0][p->kind == APUS_TN ? x * m + i : i * k + x] *
+                                    in[1][p->kind == APUS_NT ? j * k + x : x * n + j];
                 sum += term;
                 all += fabs(term);
             }
@@ -53,22 +55,47 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = live_k + 3;
 }
 
-#define EXACT { "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:tile" }
-#define LARGE { "matmul:tile_wide", "matmul:tile_large" }
-#define COOP_F16 { "matmul:coop" }
-#define COOP_BF16 { "matmul:coop_bf16", "matmul:coop_bf16_large" }
+#define EXACT                                                                                      \
+    {                                                                                              \
+        "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:tile"                                  \
+    }
+#define LARGE                                                                                      \
+    {                                                                                              \
+        "matmul:tile_wide", "matmul:tile_large"                                                    \
+    }
+#define COOP_F16                                                                                   \
+    {                                                                                              \
+        "matmul:coop"                                                                              \
+    }
+#define COOP_BF16                                                                                  \
+    {                                                                                              \
+        "matmul:coop_bf16", "matmul:coop_bf16_large"                                               \
+    }
 /* `kind_` with a result of (m, n) and sums over k. */
 #define SHAPES(kind_, m, n, k, type)                                                               \
-    .build = build, .define = define, .out = { { "y" } }, .in = {                                  \
-        { "a", APUS_F32, 2, { (kind_) == APUS_TN ? k : m, (kind_) == APUS_TN ? m : k } },          \
-        { "b", type, 2, { (kind_) == APUS_NT ? n : k, (kind_) == APUS_NT ? k : n }, .trained = true } \
-    }
+    .build = build, .define = define, .out = { { "y" } },                                          \
+    .in = { { "a", APUS_F32, 2, { (kind_) == APUS_TN ? k : m, (kind_) == APUS_TN ? m : k } },      \
+            { "b",                                                                                 \
+              type,                                                                                \
+              2,                                                                                   \
+              { (kind_) == APUS_NT ? n : k, (kind_) == APUS_NT ? k : n },                          \
+              .trained = true } }
 #define CASE(text, kind_, m, n, k, type, ...)                                                      \
-    { .name = text, .force = EXACT, SHAPES(kind_, m, n, k, type),                                  \
-      .params = &(const struct params) { .kind = kind_, __VA_ARGS__ } }
+    {                                                                                              \
+        .name = text, .force = EXACT, SHAPES(kind_, m, n, k, type),                                \
+        .params = &(const struct params)                                                           \
+        {                                                                                          \
+            .kind = kind_, __VA_ARGS__                                                             \
+        }                                                                                          \
+    }
 #define NARROW(text, bits, force_, kind_, m, n, k, type, ...)                                      \
-    { .name = text, .force = force_, .narrow = bits, SHAPES(kind_, m, n, k, type),                 \
-      .params = &(const struct params) { .kind = kind_, __VA_ARGS__ } }
+    {                                                                                              \
+        .name = text, .force = force_, .narrow = bits, SHAPES(kind_, m, n, k, type),               \
+        .params = &(const struct params)                                                           \
+        {                                                                                          \
+            .kind = kind_, __VA_ARGS__                                                             \
+        }                                                                                          \
+    }
 
 TEST(every_kind_and_shape)
 {
@@ -128,7 +155,8 @@ TEST(every_format)
     optest_run(cases, APUS_COUNT(cases));
 }
 
-/* The same kernels with the numbers for large results; few cases, CPU drivers compile them slowly. */
+/* The same kernels with the numbers for large results; few cases, CPU drivers compile them
+ * slowly. */
 TEST(large_tiles)
 {
     optest cases[] = {
@@ -173,25 +201,40 @@ TEST(rounded_to_bf16)
 
 /* With a bias, a residual or live rows. */
 #define WITH(text, force_, bits, m, n, k, type, ...)                                               \
-    { .name = text, .force = force_, .narrow = bits, .build = build, .define = define,             \
-      .out = { { "y" } }, .in = { { "a", APUS_F32, 2, { m, k } },                                  \
-                                  { "b", type, 2, { n, k }, .trained = true }, __VA_ARGS__ }
+    {                                                                                              \
+        .name = text, .force = force_, .narrow = bits, .build = build, .define = define,           \
+        .out = { { "y" } }, .in = {                                                                \
+            { "a", APUS_F32, 2, { m, k } },                                                        \
+            { "b", type, 2, { n, k }, .trained = true },                                           \
+            __VA_ARGS__                                                                            \
+        }
 
-TEST(bias_and_accumulation)
+TEST(bias_and_accumulation) {
+    optest cases[] = { WITH("bias", EXACT, 0, 6, 12, 16, APUS_F32,
+                            { "bias", APUS_F32, 1, { 12 }, .fixed = true }),
+                       .params = &(const struct params) { .bias = true } },
+    WITH("residual", EXACT, 0, 6, 12, 16, APUS_F16, { "acc", APUS_F32, 2, { 6, 12 } }),
+    .params = &(const struct params) { .acc = true }
+},
+    WITH("both, scaled, odd", EXACT, 0, 6, 13, 40, APUS_F32,
+         { "bias", APUS_F32, 1, { 13 }, .fixed = true }, { "acc", APUS_F32, 2, { 6, 13 } }),
+    .params = &(const struct params)
 {
-    optest cases[] = {
-        WITH("bias", EXACT, 0, 6, 12, 16, APUS_F32, { "bias", APUS_F32, 1, { 12 }, .fixed = true }),
-          .params = &(const struct params) { .bias = true } },
-        WITH("residual", EXACT, 0, 6, 12, 16, APUS_F16, { "acc", APUS_F32, 2, { 6, 12 } }),
-          .params = &(const struct params) { .acc = true } },
-        WITH("both, scaled, odd", EXACT, 0, 6, 13, 40, APUS_F32,
-             { "bias", APUS_F32, 1, { 13 }, .fixed = true }, { "acc", APUS_F32, 2, { 6, 13 } }),
-          .params = &(const struct params) { .bias = true, .acc = true, .alpha = 0.5f } },
-        WITH("both on matrix cores", COOP_F16, 11, 6, 13, 40, APUS_F32,
-             { "bias", APUS_F32, 1, { 13 }, .fixed = true }, { "acc", APUS_F32, 2, { 6, 13 } }),
-          .params = &(const struct params) { .bias = true, .acc = true, .alpha = 0.5f } },
-    };
-    optest_run(cases, APUS_COUNT(cases));
+    .bias = true, .acc = true, .alpha = 0.5f
+}
+}
+,
+    WITH("both on matrix cores", COOP_F16, 11, 6, 13, 40, APUS_F32,
+         { "bias", APUS_F32, 1, { 13 }, .fixed = true }, { "acc", APUS_F32, 2, { 6, 13 } }),
+    .params = &(const struct params)
+{
+    .bias = true, .acc = true, .alpha = 0.5f
+}
+}
+,
+}
+;
+optest_run(cases, APUS_COUNT(cases));
 }
 
 TEST(live_rows)

@@ -15,7 +15,8 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
     outs[1] = apus_rms_norm(g, in[0], in[2], 1e-2f);
 }
 
-static void define(const optest *t, const double *const *in, double **out, double **mag, uint32_t *terms)
+static void define(const optest *t, const double *const *in, double **out, double **mag,
+                   uint32_t *terms)
 {
     const uint32_t rows = t->in[0].dims[0], cols = t->in[0].dims[1];
 
@@ -25,8 +26,8 @@ static void define(const optest *t, const double *const *in, double **out, doubl
             for (uint32_t c = 0; c < cols; c++)
                 sum += in[0][r * cols + c] * in[0][r * cols + c];
             for (uint32_t c = 0; c < cols; c++) {
-                out[o][r * cols + c] = in[0][r * cols + c] * in[1 + o][c]
-                                       / sqrt(sum / cols + (double)(o ? 1e-2f : 1e-5f));
+                out[o][r * cols + c] = in[0][r * cols + c] * in[1 + o][c] /
+                                       sqrt(sum / cols + (double)(o ? 1e-2f : 1e-5f));
                 mag[o][r * cols + c] = fabs(out[o][r * cols + c]);
             }
         }
@@ -36,8 +37,12 @@ static void define(const optest *t, const double *const *in, double **out, doubl
 TEST(gradients_add_up)
 {
     static optest cases[] = {
-        { .name = "x used twice", .build = build, .define = define, .out = { { "y" }, { "z" } },
-          .in = { { "x", APUS_F32, 2, { 6, 44 } }, { "w", APUS_F32, 1, { 44 }, .trained = true },
+        { .name = "x used twice",
+          .build = build,
+          .define = define,
+          .out = { { "y" }, { "z" } },
+          .in = { { "x", APUS_F32, 2, { 6, 44 } },
+                  { "w", APUS_F32, 1, { 44 }, .trained = true },
                   { "v", APUS_F32, 1, { 44 }, .trained = true } } },
     };
     optest_run(cases, APUS_COUNT(cases));

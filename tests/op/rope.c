@@ -7,8 +7,8 @@
 
 enum { IN_X, IN_TABLE, IN_POS };
 
-static const apus_rope_params heads[] = { { 16, false }, { 12, false }, { 64, false }, { 64, true }, { 2, false },
-                                          { 80, true } };
+static const apus_rope_params heads[] = { { 16, false }, { 12, false }, { 64, false },
+                                          { 64, true },  { 2, false },  { 80, true } };
 
 static void fill(optest *t)
 {
@@ -24,7 +24,8 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
     outs[0] = apus_rope(g, in[IN_X], in[IN_TABLE], in[IN_POS], t->params);
 }
 
-static void define(const optest *t, const double *const *in, double **out, double **mag, uint32_t *terms)
+static void define(const optest *t, const double *const *in, double **out, double **mag,
+                   uint32_t *terms)
 {
     const apus_rope_params *a = t->params;
     const uint32_t n = t->in[IN_X].dims[0], h = t->in[IN_X].dims[1], e = a->head_dim;
@@ -43,12 +44,16 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = 2;
 }
 
-#define CASE(text, which, n, h, p, ...)                                                               \
-    { .name = text, .fill = fill, .build = build, .define = define, .params = &heads[which],          \
-      .in = { { "x", APUS_F32, 3, { n, h, e_##which }, __VA_ARGS__ },                                 \
-              { "table", APUS_F32, 2, { p, e_##which }, .fixed = true },                              \
-              { "pos", APUS_U32, 1, { n }, .step = true } },                                          \
-      .out = { { "y" } } }
+#define CASE(text, which, n, h, p, ...)                                                            \
+    {                                                                                              \
+        .name = text, .fill = fill, .build = build, .define = define, .params = &heads[which],     \
+        .in = { { "x", APUS_F32, 3, { n, h, e_##which }, __VA_ARGS__ },                            \
+                { "table", APUS_F32, 2, { p, e_##which }, .fixed = true },                         \
+                { "pos", APUS_U32, 1, { n }, .step = true } },                                     \
+        .out = {                                                                                   \
+            { "y" }                                                                                \
+        }                                                                                          \
+    }
 enum { e_0 = 16, e_1 = 12, e_2 = 64, e_3 = 64, e_4 = 2, e_5 = 80 };
 
 TEST(rotation_and_gradient)

@@ -1,5 +1,5 @@
-/* sample.c - tests of apus_sample: draws against the definition, guards, hostile logits, the record of
- * what was seen.  Filtered distributions of the reference: sample_golden.c. */
+/* sample.c - tests of apus_sample: draws against the definition, guards, hostile logits, the
+ * record of what was seen.  Filtered distributions of the reference: sample_golden.c. */
 #include "sample_run.h"
 
 /* ---- kinds of logits ---- */
@@ -104,9 +104,10 @@ static void draws_at(uint32_t vocab)
                 CHECK_EQ_U64(ids[ROWS], 0xabababab); /* not live */
                 for (uint32_t r = 0; r < ROWS; r++) {
                     harness_check(sample_is_defined(z + r * (size_t)vocab, vocab, &now[r],
-                                                    seen + now[r].slot * (size_t)vocab, weight, ids[r]),
-                                  __FILE__, __LINE__, "%u ids, %s, setting %u, row %u: id %u", vocab,
-                                  kinds[k].name, c, r, ids[r]);
+                                                    seen + now[r].slot * (size_t)vocab, weight,
+                                                    ids[r]),
+                                  __FILE__, __LINE__, "%u ids, %s, setting %u, row %u: id %u",
+                                  vocab, kinds[k].name, c, r, ids[r]);
                 }
             }
         }
@@ -254,7 +255,8 @@ TEST(seen_ids_are_penalized_and_drawn_ones_marked)
         CHECK_EQ_U64(words[2][1], 1u << 8);
         CHECK_EQ_U64(words[2][3], 1u << 3);
         CHECK_EQ_U64(words[0][1], 1u << 1);
-        CHECK_EQ_U64(words[1][0] | words[1][1] | words[1][2] | words[1][3] | words[0][0] | words[0][2], 0);
+        CHECK_EQ_U64(
+            words[1][0] | words[1][1] | words[1][2] | words[1][3] | words[0][0] | words[0][2], 0);
         sampler_draw(&s, greedy, 2, NULL, NULL, 0, ids);
         CHECK_EQ_U64(ids[0], 64); /* 99 became 1.67 */
         CHECK_EQ_U64(ids[1], 34);
@@ -329,7 +331,8 @@ static void check_spread(uint32_t vocab, const sample_setting *setting, const ch
             }
         }
         CHECK_EQ_U64(outside, 0);
-        /* Five standard deviations above the mean of chi-square with bins - 1 degrees of freedom. */
+        /* Five standard deviations above the mean of chi-square with bins - 1 degrees of
+         * freedom. */
         harness_check(bins > 5 && chi < bins - 1 + 5 * sqrt(2.0 * (bins - 1)), __FILE__, __LINE__,
                       "%s: chi-square %.1f of %d bins", name, chi, bins);
     }
@@ -341,9 +344,12 @@ static void check_spread(uint32_t vocab, const sample_setting *setting, const ch
 
 TEST(draws_spread_as_the_probabilities)
 {
-    check_spread(5000, &(sample_setting) { .temperature = 1, .top_p = 1, .penalty = 1, .seed = 3 }, "all");
-    check_spread(5000, &(sample_setting) { .temperature = 1.5f, .top_k = 40, .top_p = 0.95f, .penalty = 1,
-                                           .seed = 4 }, "top-k, top-p");
+    check_spread(5000, &(sample_setting) { .temperature = 1, .top_p = 1, .penalty = 1, .seed = 3 },
+                 "all");
+    check_spread(5000,
+                 &(sample_setting) {
+                     .temperature = 1.5f, .top_k = 40, .top_p = 0.95f, .penalty = 1, .seed = 4 },
+                 "top-k, top-p");
 }
 
 TEST(same_draw_twice_and_in_any_row)
@@ -387,13 +393,17 @@ TEST(shapes_that_do_not_fit_are_refused)
         REQUIRE_OK(apus_graph_init(&g));
         apus_tensor *z = apus_graph_bound(&g, "z", APUS_F32, 2, which == 0 ? large : dims, 4096);
         apus_tensor *ids = apus_graph_step(&g, "ids", APUS_U32, 4, APUS_ROWS_ALL);
-        apus_sample(&g, z,
-                    &(apus_sample_params) {
-                        .settings = apus_graph_step(&g, "settings", APUS_U32, (which == 0 ? 1 : rows)
-                                                    * APUS_SAMPLE_WORDS - (which == 1), APUS_ROWS_ALL),
-                        .seen = which == 2 ? apus_graph_bound(&g, "seen", APUS_U32, 2, seen_dims, 8192) : NULL,
-                        .tokens = which == 2 ? ids : NULL, .token_slot = which == 2 ? ids : NULL,
-                        .out = apus_graph_bound(&g, "drawn", APUS_U32, 1, &rows, 16384) });
+        apus_sample(
+            &g, z,
+            &(apus_sample_params) {
+                .settings = apus_graph_step(
+                    &g, "settings", APUS_U32,
+                    (which == 0 ? 1 : rows) * APUS_SAMPLE_WORDS - (which == 1), APUS_ROWS_ALL),
+                .seen =
+                    which == 2 ? apus_graph_bound(&g, "seen", APUS_U32, 2, seen_dims, 8192) : NULL,
+                .tokens = which == 2 ? ids : NULL,
+                .token_slot = which == 2 ? ids : NULL,
+                .out = apus_graph_bound(&g, "drawn", APUS_U32, 1, &rows, 16384) });
         CHECK_FAILS(apus_graph_status(&g), APUS_ERR_SHAPE, "sample: z");
         apus_graph_release(&g);
     }

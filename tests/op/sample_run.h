@@ -39,9 +39,10 @@ static inline bool sampler_buffer(apus_buffer *b, uint64_t words, uint32_t fill)
 
     for (uint64_t i = 0; i < words + SAMPLE_GUARD; i++)
         all[i] = i < words ? fill : SAMPLE_GUARD_WORD;
-    const bool ok = CHECK_OK(apus_buffer_create(optest_gpu(), b, (words + SAMPLE_GUARD) * 4,
-                                                APUS_MEMORY_DEVICE, "test"))
-                    && CHECK_OK(apus_buffer_write(optest_gpu(), b, 0, all, (words + SAMPLE_GUARD) * 4));
+    const bool ok =
+        CHECK_OK(apus_buffer_create(optest_gpu(), b, (words + SAMPLE_GUARD) * 4, APUS_MEMORY_DEVICE,
+                                    "test")) &&
+        CHECK_OK(apus_buffer_write(optest_gpu(), b, 0, all, (words + SAMPLE_GUARD) * 4));
     apus_free(all);
     return ok;
 }
@@ -56,33 +57,40 @@ static inline void sampler_guarded(apus_buffer *b, uint64_t words)
     CHECK_EQ_U64(bad, 0);
 }
 
-/* rows: the most; slots 0: no `seen`.  The logits are a view that begins one row into its buffer. */
+/* rows: the most; slots 0: no `seen`.  The logits are a view that begins one row into its
+ * buffer. */
 static inline bool sampler_open(sampler *s, uint32_t rows, uint32_t vocab, uint32_t slots)
 {
     *s = (sampler) { .rows = rows, .vocab = vocab, .slots = slots, .words = (vocab + 31) / 32 };
-    if (!optest_exec() || !sampler_buffer(&s->logits, (uint64_t)(rows + 1) * vocab, SAMPLE_GUARD_WORD)
-        || !sampler_buffer(&s->drawn, rows, 0xabababab)
-        || (slots && !sampler_buffer(&s->seen, (uint64_t)slots * s->words, 0)))
+    if (!optest_exec() ||
+        !sampler_buffer(&s->logits, (uint64_t)(rows + 1) * vocab, SAMPLE_GUARD_WORD) ||
+        !sampler_buffer(&s->drawn, rows, 0xabababab) ||
+        (slots && !sampler_buffer(&s->seen, (uint64_t)slots * s->words, 0)))
         return false;
     apus_graph_init(&s->g);
     const uint32_t z_dims[2] = { rows + 1, vocab }, seen_dims[2] = { slots, s->words };
     apus_tensor *all = apus_graph_bound(&s->g, "logits", APUS_F32, 2, z_dims, s->logits.address);
     apus_tensor *z = apus_graph_with_rows(&s->g, apus_graph_slice(&s->g, all, 1, rows),
                                           apus_rows_live(APUS_VAR_SEQUENCES, rows));
-    s->settings = apus_graph_step(&s->g, "settings", APUS_U32, rows * APUS_SAMPLE_WORDS, APUS_ROWS_ALL);
+    s->settings =
+        apus_graph_step(&s->g, "settings", APUS_U32, rows * APUS_SAMPLE_WORDS, APUS_ROWS_ALL);
     if (slots) {
         const apus_rows live = apus_rows_live(APUS_VAR_TOKENS, SAMPLE_MOST_TOKENS);
         s->tokens = apus_graph_step(&s->g, "tokens", APUS_U32, SAMPLE_MOST_TOKENS, live);
         s->token_slot = apus_graph_step(&s->g, "token_slot", APUS_U32, SAMPLE_MOST_TOKENS, live);
     }
-    apus_sample(&s->g, z,
-                &(apus_sample_params) {
-                    .settings = s->settings, .tokens = s->tokens, .token_slot = s->token_slot,
-                    .seen = slots ? apus_graph_bound(&s->g, "seen", APUS_U32, 2, seen_dims, s->seen.address)
-                                  : NULL,
-                    .out = apus_graph_bound(&s->g, "drawn", APUS_U32, 1, &rows, s->drawn.address) });
-    return CHECK_OK(apus_graph_status(&s->g))
-           && CHECK_OK(apus_plan_create(&s->plan, optest_exec(), &s->g, &(apus_plan_params) { .name = "draw" }));
+    apus_sample(
+        &s->g, z,
+        &(apus_sample_params) {
+            .settings = s->settings,
+            .tokens = s->tokens,
+            .token_slot = s->token_slot,
+            .seen = slots ? apus_graph_bound(&s->g, "seen", APUS_U32, 2, seen_dims, s->seen.address)
+                          : NULL,
+            .out = apus_graph_bound(&s->g, "drawn", APUS_U32, 1, &rows, s->drawn.address) });
+    return CHECK_OK(apus_graph_status(&s->g)) &&
+           CHECK_OK(apus_plan_create(&s->plan, optest_exec(), &s->g,
+                                     &(apus_plan_params) { .name = "draw" }));
 }
 
 static inline void sampler_close(sampler *s)
@@ -102,8 +110,8 @@ static inline void sampler_close(sampler *s)
 
 static inline bool sampler_logits(sampler *s, uint32_t row, const float *z)
 {
-    return CHECK_OK(apus_buffer_write(optest_gpu(), &s->logits, (uint64_t)(row + 1) * s->vocab * 4, z,
-                                      (uint64_t)s->vocab * 4));
+    return CHECK_OK(apus_buffer_write(optest_gpu(), &s->logits, (uint64_t)(row + 1) * s->vocab * 4,
+                                      z, (uint64_t)s->vocab * 4));
 }
 
 static inline void sampler_forget(sampler *s)
@@ -116,8 +124,9 @@ static inline void sampler_forget(sampler *s)
 }
 
 /* Draw for rows [0, n); ids gets all rows of the buffer. */
-static inline bool sampler_draw(sampler *s, const sample_setting *settings, uint32_t n, const uint32_t *tokens,
-                                const uint32_t *token_slot, uint32_t n_tokens, uint32_t *ids)
+static inline bool sampler_draw(sampler *s, const sample_setting *settings, uint32_t n,
+                                const uint32_t *tokens, const uint32_t *token_slot,
+                                uint32_t n_tokens, uint32_t *ids)
 {
     const apus_step step = apus_plan_step(s->plan);
 
@@ -129,8 +138,8 @@ static inline bool sampler_draw(sampler *s, const sample_setting *settings, uint
     }
     step.vars[APUS_VAR_SEQUENCES] = n;
     step.vars[APUS_VAR_TOKENS] = n_tokens;
-    return CHECK_OK(apus_plan_run(s->plan, NULL))
-           && CHECK_OK(apus_buffer_read(optest_gpu(), &s->drawn, 0, ids, s->rows * 4));
+    return CHECK_OK(apus_plan_run(s->plan, NULL)) &&
+           CHECK_OK(apus_buffer_read(optest_gpu(), &s->drawn, 0, ids, s->rows * 4));
 }
 
 /* ---- the definition ---- */
@@ -200,7 +209,8 @@ static inline double sample_define(const float *logits, uint32_t vocab, const sa
 }
 
 /* Is `id` what u draws, u being allowed to be wrong by `slack`? */
-static inline bool sample_agrees(const double *weight, uint32_t vocab, double u, uint32_t id, double slack)
+static inline bool sample_agrees(const double *weight, uint32_t vocab, double u, uint32_t id,
+                                 double slack)
 {
     double total = 0, before = 0;
 
@@ -213,7 +223,8 @@ static inline bool sample_agrees(const double *weight, uint32_t vocab, double u,
     return u >= before / total - slack && u <= (before + weight[id]) / total + slack;
 }
 
-/* Does the definition draw `id`?  Sums in single precision may put the cut of top-p one id further where
+/* Does the definition draw `id`?  Sums in single precision may put the cut of top-p one id
+ * further where
  * it is that near: then the id must be right for a top_p a hundred-thousandth away. */
 static inline bool sample_is_defined(const float *logits, uint32_t vocab, const sample_setting *p,
                                      const uint8_t *seen, double *weight, uint32_t id)

@@ -1,5 +1,5 @@
-/* sequences.h - steps of several sequences, for the tests of attention and of the cache, and attention
- * by its definition. */
+/* sequences.h - steps of several sequences, for the tests of attention and of the cache, and
+ * attention by its definition. */
 #ifndef APUS_TESTS_OP_SEQUENCES_H
 #define APUS_TESTS_OP_SEQUENCES_H
 
@@ -16,10 +16,10 @@
 typedef struct step_shape {
     apus_attention_params p;
     uint32_t n, before[SEQS], rows[SEQS];
-    bool cached;          /* keys by shuffled pages of a cache, not the step's own rows */
-    uint32_t page_tokens; /* 0: 8 */
+    bool cached;           /* keys by shuffled pages of a cache, not the step's own rows */
+    uint32_t page_tokens;  /* 0: 8 */
     uint32_t block_tokens; /* 0: what apus_attention_block_tokens says */
-    uint32_t spare;       /* rows, blocks and sequences that are not live */
+    uint32_t spare;        /* rows, blocks and sequences that are not live */
     uint32_t pos[ROOM], seq[ROOM], base[SEQS * 2], length[SEQS * 2], pages[ROOM], blocks[ROOM];
 } step_shape;
 
@@ -68,9 +68,10 @@ static inline uint32_t step_max_blocks(const step_shape *t)
 
 static inline uint32_t step_block_tokens(const step_shape *t)
 {
-    return t->block_tokens ? t->block_tokens
-                           : apus_attention_block_tokens(apus_gpu_caps(optest_gpu()), t->p.heads, t->p.kv_heads,
-                                                         t->p.head_dim, step_rows(t));
+    return t->block_tokens
+               ? t->block_tokens
+               : apus_attention_block_tokens(apus_gpu_caps(optest_gpu()), t->p.heads, t->p.kv_heads,
+                                             t->p.head_dim, step_rows(t));
 }
 
 /* The arrays of the step; dead entries hold numbers that would be seen if they were used. */
@@ -91,8 +92,10 @@ static inline uint32_t step_fill(step_shape *t)
             t->pos[at] = t->before[s] + i;
             t->seq[at] = s;
         }
-        for (uint32_t i = 0; i < max_pages; i++) /* a factor that shares none with `all` shuffles them */
-            t->pages[s * max_pages + i] = t->cached ? ((all % 7 ? 7 : 11) * (s * max_pages + i) + 3) % all : i;
+        for (uint32_t i = 0; i < max_pages; i++) /* a factor that shares none with `all` shuffles
+                                                    them */
+            t->pages[s * max_pages + i] =
+                t->cached ? ((all % 7 ? 7 : 11) * (s * max_pages + i) + 3) % all : i;
     }
     CHECK(all % 7 != 0 || all % 11 != 0);
     return apus_blocks_fill(t->blocks, first, t->rows, t->n, step_block_tokens(t));
@@ -107,24 +110,37 @@ static inline void step_inputs(optest *t, step_shape *p, uint32_t at)
     t->vars[APUS_VAR_BLOCKS] = step_fill(p);
     t->vars[APUS_VAR_TOKENS] = rows;
     t->vars[APUS_VAR_SEQUENCES] = p->n;
-    t->in[at] = (optest_tensor) { "pos", APUS_U32, 1, { max }, .step = true, .rows = live, .u32 = p->pos };
-    t->in[at + 1] = (optest_tensor) { "seq", APUS_U32, 1, { max }, .step = true, .rows = live, .u32 = p->seq };
+    t->in[at] =
+        (optest_tensor) { "pos", APUS_U32, 1, { max }, .step = true, .rows = live, .u32 = p->pos };
+    t->in[at + 1] =
+        (optest_tensor) { "seq", APUS_U32, 1, { max }, .step = true, .rows = live, .u32 = p->seq };
     t->in[at + 2] = (optest_tensor) { "base", APUS_U32, 1, { p->n }, .step = true, .u32 = p->base };
-    t->in[at + 3] = (optest_tensor) { "length", APUS_U32, 1, { p->n }, .step = true, .u32 = p->length };
-    t->in[at + 4] = (optest_tensor) { "pages", APUS_U32, 1, { p->n * step_max_pages(p) }, .step = true,
-                                      .u32 = p->pages };
-    t->in[at + 5] = (optest_tensor) { "blocks", APUS_U32, 1, { 2 * blocks }, .step = true,
-                                      .rows = { APUS_VAR_BLOCKS, 0, blocks, 2 }, .u32 = p->blocks };
+    t->in[at + 3] =
+        (optest_tensor) { "length", APUS_U32, 1, { p->n }, .step = true, .u32 = p->length };
+    t->in[at + 4] = (optest_tensor) { "pages",      APUS_U32,       1, { p->n * step_max_pages(p) },
+                                      .step = true, .u32 = p->pages };
+    t->in[at + 5] =
+        (optest_tensor) { "blocks",        APUS_U32,     1,
+                          { 2 * blocks },  .step = true, .rows = { APUS_VAR_BLOCKS, 0, blocks, 2 },
+                          .u32 = p->blocks };
     CHECK(max <= ROOM && 2 * blocks <= ROOM && p->n * step_max_pages(p) <= ROOM);
 }
 
 /* The sequences as the builders take them, from inputs `at` on. */
-static inline apus_sequences step_sequences(const step_shape *p, apus_tensor *const *in, uint32_t at)
+static inline apus_sequences step_sequences(const step_shape *p, apus_tensor *const *in,
+                                            uint32_t at)
 {
     return (apus_sequences) {
-        .pos = in[at], .seq = in[at + 1], .base = in[at + 2], .length = in[at + 3], .pages = in[at + 4],
-        .blocks = in[at + 5], .page_tokens = step_page(p), .max_pages = step_max_pages(p),
-        .block_tokens = step_block_tokens(p), .max_blocks = step_max_blocks(p),
+        .pos = in[at],
+        .seq = in[at + 1],
+        .base = in[at + 2],
+        .length = in[at + 3],
+        .pages = in[at + 4],
+        .blocks = in[at + 5],
+        .page_tokens = step_page(p),
+        .max_pages = step_max_pages(p),
+        .block_tokens = step_block_tokens(p),
+        .max_blocks = step_max_blocks(p),
     };
 }
 
@@ -140,11 +156,15 @@ static inline void attention_fill(optest *t)
     const apus_dtype kv = p->cached ? t->in[IN_K].dtype : APUS_F32;
     const apus_rows live = { APUS_VAR_TOKENS, 0, max, 1 };
 
-    t->in[IN_Q] = (optest_tensor) { "q", APUS_F32, 2, { max, a->heads * a->head_dim }, .scale = 2, .rows = live,
-                                    .fixed = p->cached };
-    t->in[IN_K] = (optest_tensor) { "k", kv, 2, { key_rows, a->kv_heads * a->head_dim }, .scale = 2,
-                                    .fixed = p->cached };
-    t->in[IN_V] = (optest_tensor) { "v", kv, 2, { key_rows, a->kv_heads * a->head_dim }, .fixed = p->cached };
+    t->in[IN_Q] = (optest_tensor) {
+        "q",          APUS_F32,          2, { max, a->heads * a->head_dim }, .scale = 2,
+        .rows = live, .fixed = p->cached
+    };
+    t->in[IN_K] = (optest_tensor) { "k",        kv,
+                                    2,          { key_rows, a->kv_heads * a->head_dim },
+                                    .scale = 2, .fixed = p->cached };
+    t->in[IN_V] =
+        (optest_tensor) { "v", kv, 2, { key_rows, a->kv_heads * a->head_dim }, .fixed = p->cached };
     if (!p->cached)
         t->in[IN_K].rows = t->in[IN_V].rows = live;
     step_inputs(t, p, IN_SEQS);
@@ -157,9 +177,9 @@ static inline bool attention_sees(const apus_attention_params *a, uint32_t pos, 
 }
 
 /* One row and head: o (head_dim), the log-sum-exp, and for both the size of what is summed. */
-static inline void attention_row(const step_shape *p, const apus_attention_params *a, const double *const *in,
-                                 uint32_t row, uint32_t head, double *o, double *o_mag, double *lse,
-                                 double *lse_mag)
+static inline void attention_row(const step_shape *p, const apus_attention_params *a,
+                                 const double *const *in, uint32_t row, uint32_t head, double *o,
+                                 double *o_mag, double *lse, double *lse_mag)
 {
     const uint32_t e = a->head_dim, s = p->seq[row], width = a->kv_heads * e;
     const uint32_t kv_head = head / (a->heads / a->kv_heads);
@@ -190,7 +210,8 @@ static inline void attention_row(const step_shape *p, const apus_attention_param
             continue;
         for (uint32_t i = 0; i < e; i++) {
             o[i] += share * v[i];
-            o_mag[i] += fabs(share * v[i]) * (1 + 2 * size); /* an error of a score is one of exp(score) */
+            o_mag[i] += fabs(share * v[i]) * (1 + 2 * size); /* an error of a score is one of
+                                                                exp(score) */
         }
     }
     *lse = top + log(sum);

@@ -16,35 +16,38 @@ typedef struct optest_tensor {
     const char *name;
     apus_dtype dtype;
     uint32_t n_dims, dims[4];
-    bool step;       /* an array of the step buffer (u32 or f32), not a bound tensor */
-    bool fixed;      /* no gradient is wanted */
-    bool trained;    /* its gradient is added to a persistent buffer (grad_into) */
-    float scale;     /* random values in [-scale, scale]; 0: 1 */
-    apus_rows rows;  /* live rows; max 0: all */
-    double *value;   /* made by the runner (decoded where quantized); tests may overwrite in `fill` */
-    uint32_t *u32;   /* of u32 tensors, set by `fill` */
+    bool step;      /* an array of the step buffer (u32 or f32), not a bound tensor */
+    bool fixed;     /* no gradient is wanted */
+    bool trained;   /* its gradient is added to a persistent buffer (grad_into) */
+    float scale;    /* random values in [-scale, scale]; 0: 1 */
+    apus_rows rows; /* live rows; max 0: all */
+    double *value;  /* made by the runner (decoded where quantized), or by `fill` (apus_calloc) */
+    uint32_t *u32;  /* of u32 tensors, set by `fill` */
 } optest_tensor;
 
 typedef struct optest optest;
 struct optest {
-    const char *name; /* also why it is there: "one more than a tile" */
+    const char *name;      /* also why it is there: "one more than a tile" */
     const char *force[12]; /* algorithms to force in turn; empty: the default choice only */
-    uint32_t narrow;  /* significant bits to which the forced algorithm rounds both factors of its
+    uint32_t narrow; /* significant bits to which the forced algorithm rounds both factors of its
                          products: 11 (f16), 8 (bf16); 0: none, it is exact */
     optest_tensor in[OPTEST_MAX], out[4];
     uint32_t n_in, n_out; /* counted by the runner up to the first without a name */
     const void *params;
     /* Give values where random ones will not do (indices, positions, labels).  May be NULL. */
     void (*fill)(optest *t);
-    /* Build the node(s); outs[i] for each output. */
+    /* Build the node(s); outs[i] for each output.  An output may be a bound input that is
+     * changed in place (mark it `fixed`): its dead rows must then stay as they were. */
     void (*build)(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs);
-    /* out[i][e] from in[][]; magnitude[i][e] = sum of the absolute values of its terms (at least the
-     * size of any intermediate), terms = how many are summed in the longest sum. */
+    /* out[i][e] from in[][]; magnitude[i][e] = sum of the absolute values of its terms (at least
+     * the size of any intermediate), terms = how many are summed in the longest sum. */
     void (*define)(const optest *t, const double *const *in, double **out, double **magnitude,
                    uint32_t *terms);
     uint32_t vars[APUS_STEP_VARS]; /* step variables of the run */
-    double grad_bound; /* relative; 0: 1e-4 */
+    double grad_bound;             /* relative; 0: 1e-4 */
     double extra_bound; /* absolute, for functions with a stated precision (exp, sin); 0: none */
+    /* The same for element e of output o; NULL: extra_bound. */
+    double (*extra)(const optest *t, const double *const *in, uint32_t o, uint64_t e);
 };
 
 /* Run a table of cases on the device (one for the program).  Failures go to the harness. */

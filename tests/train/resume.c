@@ -21,13 +21,33 @@ static apus_train_params base(const char *out)
     snprintf(model, sizeof(model), "%s", harness_fixture("tiny"));
     snprintf(rows, sizeof(rows), "%s", harness_fixture("tiny/sft.jsonl"));
     return (apus_train_params) {
-        .model = model, .template_name = "chatml", .torch_dtype = "float32",
+        .model = model,
+        .template_name = "chatml",
+        .torch_dtype = "float32",
         .data = { .paths = paths, .n_paths = 1, .seed = 42, .shuffle = true, .split_ratio = 0.1 },
-        .dataloader_shuffle = true, .max_length = 128, .lora_rank = 4, .lora_alpha = 8, .lora_dropout = 0.1,
-        .learning_rate = 1e-3, .weight_decay = 0.1, .adam_beta1 = 0.9, .adam_beta2 = 0.95,
-        .adam_epsilon = 1e-8, .max_grad_norm = 1, .lr_scheduler = "cosine", .epochs = 3, .max_steps = 20,
-        .batch = 2, .accumulation = 2, .seed = 42, .save_strategy = 1, .save_steps = 10, .eval_strategy = 1,
-        .eval_steps = 10, .logging_steps = 3, .output_dir = out,
+        .dataloader_shuffle = true,
+        .max_length = 128,
+        .lora_rank = 4,
+        .lora_alpha = 8,
+        .lora_dropout = 0.1,
+        .learning_rate = 1e-3,
+        .weight_decay = 0.1,
+        .adam_beta1 = 0.9,
+        .adam_beta2 = 0.95,
+        .adam_epsilon = 1e-8,
+        .max_grad_norm = 1,
+        .lr_scheduler = "cosine",
+        .epochs = 3,
+        .max_steps = 20,
+        .batch = 2,
+        .accumulation = 2,
+        .seed = 42,
+        .save_strategy = 1,
+        .save_steps = 10,
+        .eval_strategy = 1,
+        .eval_steps = 10,
+        .logging_steps = 3,
+        .output_dir = out,
     };
 }
 
@@ -49,7 +69,8 @@ static void same_file(const char *a, const char *b, const char *name)
 
     snprintf(pa, sizeof(pa), "%s/checkpoint-20/%s", a, name);
     snprintf(pb, sizeof(pb), "%s/checkpoint-20/%s", b, name);
-    if (CHECK_OK(apus_file_read(&ta, &na, pa, 1 << 30)) && CHECK_OK(apus_file_read(&tb, &nb, pb, 1 << 30)))
+    if (CHECK_OK(apus_file_read(&ta, &na, pa, 1 << 30)) &&
+        CHECK_OK(apus_file_read(&tb, &nb, pb, 1 << 30)))
         harness_check(na == nb && !memcmp(ta, tb, na), __FILE__, __LINE__, "%s differs", name);
     apus_free(ta);
     apus_free(tb);
@@ -71,13 +92,14 @@ static void same_history(const char *a, const char *b)
     CHECK_EQ_U64(cJSON_GetArraySize(ha), cJSON_GetArraySize(hb));
     for (int i = 0; i < cJSON_GetArraySize(ha); i++) {
         x = cJSON_GetArrayItem(ha, i);
-        cJSON_ArrayForEach(v, x)
-            if (!apus_log_is_timing(v->string)) {
-                const cJSON *w = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(hb, i), v->string);
-                harness_check(w && w->valuedouble == v->valuedouble, __FILE__, __LINE__, "log %d: %s is %.17g and %.17g",
-                              i, v->string, v->valuedouble, w ? w->valuedouble : -1.0);
-                n++;
-            }
+        cJSON_ArrayForEach(v, x) if (!apus_log_is_timing(v->string))
+        {
+            const cJSON *w = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(hb, i), v->string);
+            harness_check(w && w->valuedouble == v->valuedouble, __FILE__, __LINE__,
+                          "log %d: %s is %.17g and %.17g", i, v->string, v->valuedouble,
+                          w ? w->valuedouble : -1.0);
+            n++;
+        }
     }
     CHECK(n > 20);
     cJSON_Delete(ja);
@@ -153,7 +175,8 @@ static unsigned newest(const char *folder)
     if (apus_dir_list(&names, &n, folder) != APUS_OK)
         return 0;
     for (size_t i = 0; i < n; i++) {
-        if (!strstr(names[i], ".tmp") && sscanf(names[i], "checkpoint-%u", &step) == 1 && step > best)
+        if (!strstr(names[i], ".tmp") && sscanf(names[i], "checkpoint-%u", &step) == 1 &&
+            step > best)
             best = step;
         apus_free(names[i]);
     }

@@ -21,18 +21,18 @@ typedef struct apus_model_params {
 } apus_model_params;
 
 /* Open a Hugging Face folder or a GGUF file and load the weights.  *out is NULL on failure.
- * Errors: APUS_ERR_MISSING, APUS_ERR_FORMAT (files), APUS_ERR_SUPPORT (a family or number format that
- * is not there), APUS_ERR_SHAPE (a weight of another shape than the config says: which),
+ * Errors: APUS_ERR_MISSING, APUS_ERR_FORMAT (files), APUS_ERR_SUPPORT (a family or number format
+ * that is not there), APUS_ERR_SHAPE (a weight of another shape than the config says: which),
  * APUS_ERR_MEMORY (with what is needed), APUS_ERR_DEVICE. */
 apus_status apus_model_open(apus_model **out, const char *path, const apus_model_params *params);
 void apus_model_close(apus_model **model); /* accepts &{NULL} */
 
 typedef struct apus_model_about {
-    const char *name;     /* borrowed until close */
+    const char *name; /* borrowed until close */
     const char *path;
     const char *family;
     const char *model_type;
-    const char *device;   /* "" without one */
+    const char *device; /* "" without one */
     uint64_t n_params;
     uint64_t weight_bytes; /* in device memory */
     uint32_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab, max_positions;

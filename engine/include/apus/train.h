@@ -1,7 +1,8 @@
-/* train.h - supervised fine-tuning: LoRA or all weights, from a data set to a folder of checkpoints.
+/* train.h - supervised fine-tuning: LoRA or all weights, from a data set to a folder of
+ * checkpoints.
  *
- * The folder is ms-swift's: args.json, logging.jsonl, val_dataset.jsonl, checkpoint-N/, images/, runs/,
- * and report.html.  Calls back for progress; never prints. */
+ * The folder is ms-swift's: args.json, logging.jsonl, val_dataset.jsonl, checkpoint-N/, images/,
+ * runs/, and report.html.  Calls back for progress; never prints. */
 #ifndef APUS_TRAIN_H
 #define APUS_TRAIN_H
 
@@ -18,7 +19,7 @@ typedef struct apus_train_params {
     size_t n_adapters;
     apus_data_params data;
     bool dataloader_shuffle;
-    uint64_t max_length;         /* 0: the model's */
+    uint64_t max_length; /* 0: the model's */
     apus_truncation truncation;
     const char *loss_scale;
 
@@ -26,15 +27,16 @@ typedef struct apus_train_params {
     uint32_t lora_rank;
     double lora_alpha, lora_dropout;
     bool use_rslora;
-    const char *const *targets;  /* n_targets 0: all projections */
+    const char *const *targets; /* n_targets 0: all projections */
     size_t n_targets;
 
-    double learning_rate, warmup_ratio, weight_decay, adam_beta1, adam_beta2, adam_epsilon, max_grad_norm;
+    double learning_rate, warmup_ratio, weight_decay, adam_beta1, adam_beta2, adam_epsilon,
+        max_grad_norm;
     const char *lr_scheduler;
     double epochs;
-    uint64_t max_steps;          /* 0: by epochs */
+    uint64_t max_steps;                       /* 0: by epochs */
     uint32_t batch, eval_batch, accumulation; /* accumulation 0: effective batch of 16 */
-    bool recompute;              /* --gradient_checkpointing */
+    bool recompute;                           /* --gradient_checkpointing */
     uint64_t seed;
 
     int eval_strategy, save_strategy; /* 0 no, 1 steps, 2 epoch */
@@ -42,12 +44,12 @@ typedef struct apus_train_params {
     uint32_t save_total_limit;
     uint64_t logging_steps;
     bool tensorboard;
-    const char *output_dir;      /* without the version folder */
+    const char *output_dir; /* without the version folder */
     bool add_version;
-    const char *resume;          /* checkpoint folder */
+    const char *resume; /* checkpoint folder */
 
-    const char *args_json;       /* text written as args.json; NULL: none */
-    const apus_cancel *cancel;   /* ends with a checkpoint and APUS_ERR_CANCELLED */
+    const char *args_json;     /* text written as args.json; NULL: none */
+    const apus_cancel *cancel; /* ends with a checkpoint and APUS_ERR_CANCELLED */
 } apus_train_params;
 
 /* What fits, before the first step. */
@@ -57,43 +59,43 @@ typedef struct apus_train_plan_info {
     uint64_t train_rows, val_rows, steps, max_tokens; /* of the longest micro batch */
     double epochs;
     uint64_t device_bytes, host_bytes, device_heap; /* planned peaks, and what the device has */
-    double seconds;              /* estimated from the first plan's work; <= 0: not known */
-    const char *advice;          /* what would fit, if it does not; else NULL */
+    double seconds;     /* estimated from the first plan's work; <= 0: not known */
+    const char *advice; /* what would fit, if it does not; else NULL */
 } apus_train_plan_info;
 
 typedef struct apus_train_progress {
     uint64_t step, steps;
-    double seconds;              /* since training began */
+    double seconds; /* since training began */
     double loss, learning_rate, tokens_per_s;
 } apus_train_progress;
 
 typedef struct apus_train_callbacks {
     void *user;
-    void (*folder)(void *user, const char *path);                      /* the run's own folder exists */
+    void (*folder)(void *user, const char *path); /* the run's own folder exists */
     void (*plan)(void *user, const apus_train_plan_info *info);
-    void (*step)(void *user, const apus_train_progress *progress);     /* after every step */
-    void (*log)(void *user, const char *console_line);                 /* a logged line for people */
+    void (*step)(void *user, const apus_train_progress *progress); /* after every step */
+    void (*log)(void *user, const char *console_line);             /* a logged line for people */
     void (*checkpoint)(void *user, const char *path);
 } apus_train_callbacks;
 
 typedef struct apus_train_result {
-    char folder[1024];           /* output/…/vN-date */
-    char checkpoint[1024];       /* the last one */
+    char folder[1024];     /* output/…/vN-date */
+    char checkpoint[1024]; /* the last one */
     double train_loss, seconds, tokens_per_s;
-    uint64_t steps, tokens;      /* trained tokens, context included */
+    uint64_t steps, tokens; /* trained tokens, context included */
     uint64_t device_peak, host_peak;
 } apus_train_result;
 
-/* Train.  Errors: APUS_ERR_ARG, those of the model, the data and the device; APUS_ERR_IO (a full disk, a
- * read-only folder: what was being written); APUS_ERR_CANCELLED (after a checkpoint). */
+/* Train.  Errors: APUS_ERR_ARG, those of the model, the data and the device; APUS_ERR_IO (a full
+ * disk, a read-only folder: what was being written); APUS_ERR_CANCELLED (after a checkpoint). */
 apus_status apus_train(const apus_train_params *params, const apus_train_callbacks *callbacks,
                        apus_train_result *result);
 
-/* Write base weights with an adapter merged in as a Hugging Face folder: safetensors, config.json, the
- * tokenizer's files.  dtype: "float32", "float16", "bfloat16" or NULL (float32).
+/* Write base weights with an adapter merged in as a Hugging Face folder: safetensors,
+ * config.json, the tokenizer's files.  dtype: "float32", "float16", "bfloat16" or NULL (float32).
  * Errors: APUS_ERR_ARG, those of the model and the adapter, APUS_ERR_IO. */
-apus_status apus_merge_lora(const char *model, const char *adapter, const char *device, const char *dtype,
-                            const char *output_dir);
+apus_status apus_merge_lora(const char *model, const char *adapter, const char *device,
+                            const char *dtype, const char *output_dir);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,6 @@
 /* llama.c - Llama 1 to 3 and what shares their layer (SmolLM2): pre-norm, rotary positions, grouped
- * key-value heads, gated MLP.  Touvron et al. 2023, arXiv:2302.13971; Llama Team 2024, arXiv:2407.21783. */
+ * key-value heads, gated MLP.  Touvron et al. 2023, arXiv:2302.13971; Llama Team 2024,
+ * arXiv:2407.21783. */
 #include "arch.h"
 #include "families.h"
 
@@ -13,5 +14,7 @@ static const apus_layer_step layer[] = {
     { NULL },
 };
 
-const apus_arch apus_arch_llama = { "llama", "llama", "model.layers.%u.", "model.embed_tokens.weight",
-                                    "model.norm.weight", "lm_head.weight", layer };
+const apus_arch apus_arch_llama = {
+    "llama",          "llama", "model.layers.%u.", "model.embed_tokens.weight", "model.norm.weight",
+    "lm_head.weight", layer
+};

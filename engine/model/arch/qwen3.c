@@ -13,5 +13,7 @@ static const apus_layer_step layer[] = {
     { NULL },
 };
 
-const apus_arch apus_arch_qwen3 = { "qwen3", "qwen3", "model.layers.%u.", "model.embed_tokens.weight",
-                                    "model.norm.weight", "lm_head.weight", layer };
+const apus_arch apus_arch_qwen3 = {
+    "qwen3",          "qwen3", "model.layers.%u.", "model.embed_tokens.weight", "model.norm.weight",
+    "lm_head.weight", layer
+};

@@ -4,7 +4,8 @@
 #include "dual.h"
 
 struct apus_kv_append_push {
-    APUS_ADDR k, v, k_cache, v_cache, table, pos, seq, base, pages, step; /* table: 0, keys are not turned */
+    APUS_ADDR k, v, k_cache, v_cache, table, pos, seq, base, pages, step; /* table: 0, keys are
+                                                                             not turned */
     APUS_ROWS_FIELDS
     uint width;     /* kv_heads * head_dim */
     uint head_dim;

@@ -4,7 +4,8 @@
 #include "dual.h"
 
 struct apus_rms_norm_back_push {
-    APUS_ADDR x, w, dy, acc, dx, step; /* acc: added to dx, or 0.  Weight kernel: dx is d loss / d w */
+    APUS_ADDR x, w, dy, acc, dx, step; /* acc: added to dx, or 0.  Weight kernel: dx is d loss /
+                                          d w */
     APUS_ROWS_FIELDS
     uint cols;
     float eps;
