@@ -1,5 +1,5 @@
-/* merge.c - an adapter merged into the weights gives the logits of the adapter applied beside them, and
- * the folder that is written is a whole model: config, tokenizer, weights. */
+/* merge.c - an adapter merged into the weights gives the logits of the adapter applied beside
+ * them, and the folder that is written is a whole model: config, tokenizer, weights. */
 #include <stdio.h>
 
 #include "adapters.h"
