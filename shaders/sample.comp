@@ -31,16 +31,16 @@
 
 layout(local_size_x_id = 0) in;
 
-#define NONE 0xffffffffu
+
 
 Source of_blocks(uint row)
 {
-    return Source(apus_at(p.blocks, row, 8 * p.n_blocks), OF_BLOCKS, p.n_blocks, 0u, uvec2(0));
+    return Source(p.blocks, 2 * row * p.n_blocks, OF_BLOCKS, p.n_blocks, 0u, NONE);
 }
 
 Source of_row(uint row)
 {
-    return Source(apus_at(p.logits, row, 4 * p.vocab), OF_ROW, p.vocab, 0u, seen_row(row));
+    return Source(p.logits, row * p.vocab, OF_ROW, p.vocab, 0u, seen_row(row));
 }
 
 /* The lowest id of the largest value. */
@@ -51,7 +51,7 @@ uint greedy(uint row)
     float top = DEAD;
 
     for (uint b = lane; b < p.n_blocks; b += lanes)
-        if (BufF(blocks.at).v[b] == most)
+        if (value(blocks, b) == most)
             best = min(best, b);
     const uint first = subgroupMin(best) * APUS_SAMPLE_BLOCK;
     best = NONE;
@@ -69,7 +69,7 @@ uint greedy(uint row)
 Source list_candidates(uint row, float lo)
 {
     const Source blocks = of_blocks(row), z = of_row(row);
-    const uvec2 list = apus_at(p.list, row, 8 * p.list_room);
+    const uint list = row * p.list_room;
     uint n = 0;
 
     for (uint b0 = 0; b0 < p.n_blocks && n <= p.list_room; b0 += lanes) {
@@ -83,16 +83,16 @@ Source list_candidates(uint row, float lo)
                 const uvec4 votes = subgroupBallot(wanted);
                 const uint at = n + subgroupBallotExclusiveBitCount(votes);
                 if (wanted && at < p.list_room)
-                    BufU2(list).v[at] = uvec2(floatBitsToUint(x), v);
+                    BufU2(p.list).v[list + at] = uvec2(floatBitsToUint(x), v);
                 n += subgroupBallotBitCount(votes);
             }
         }
     }
     subgroupMemoryBarrierBuffer();
     subgroupBarrier();
-    if (n > p.list_room)
+    if (subgroupBroadcastFirst(n) > p.list_room) /* the address must not look like one a lane */
         return z;
-    return Source(list, OF_LIST, n, 1u, uvec2(0));
+    return Source(p.list, 2 * list, OF_LIST, n, 1u, NONE);
 }
 
 /* Walk the kept items from `first` in chunks until their mass exceeds `target`: the last chunk that
@@ -272,9 +272,9 @@ void main()
     lane = gl_SubgroupInvocationID;
     lanes = gl_WorkGroupSize.x;
     penalty = setting_f(row, APUS_SAMPLE_PENALTY);
-    const uvec2 blocks = of_blocks(row).at;
+    const Source blocks = of_blocks(row);
     for (uint b = lane; b < p.n_blocks; b += lanes)
-        top = max(top, BufF(blocks).v[b]);
+        top = max(top, value(blocks, b));
     most = subgroupMax(top);
     const float temperature = setting_f(row, APUS_SAMPLE_TEMPERATURE);
     by = 1.0 / clamp(temperature, 1e-20, 1e30);
@@ -286,5 +286,5 @@ void main()
     BufU(p.drawn).v[row] = id;
     const uint slot = setting_u(row, APUS_SAMPLE_SLOT);
     if (!apus_none(p.seen) && slot < p.slots)
-        atomicOr(BufU(apus_at(p.seen, slot, 4 * p.seen_words)).v[id >> 5], 1u << (id & 31u));
+        atomicOr(BufU(p.seen).v[slot * p.seen_words + (id >> 5)], 1u << (id & 31u));
 }

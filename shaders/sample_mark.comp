@@ -17,5 +17,5 @@ void main()
         return;
     const uint id = BufU(p.tokens).v[t], slot = BufU(p.token_slot).v[t];
     if (id < p.vocab && slot < p.slots)
-        atomicOr(BufU(apus_at(p.seen, slot, 4 * p.seen_words)).v[id >> 5], 1u << (id & 31u));
+        atomicOr(BufU(p.seen).v[slot * p.seen_words + (id >> 5)], 1u << (id & 31u));
 }

@@ -4,57 +4,53 @@
 #include "base.h"
 #include "op.h"
 
-/* Clones of a region's forward: clone[id] replaces the tensor `id` while its region is walked. */
+/* Marks copies of forward nodes (in their `region`) while the walk is on. */
+#define COPY UINT32_MAX
+
+/* Copies of a region's forward: clone[id] replaces the tensor `id` while its region is walked. */
 typedef struct walk {
     apus_graph *g;
     apus_tensor **clone;
     uint32_t n_forward_tensors;
 } walk;
 
-static apus_tensor *cloned(const walk *w, apus_tensor *t)
+/* View `v` of another tensor than its own base; it shares the gradient so far. */
+static apus_tensor *view_over(apus_graph *g, apus_tensor *base, const apus_tensor *v)
 {
-    return t && t->id < w->n_forward_tensors && w->clone[t->id] ? w->clone[t->id] : t;
-}
+    apus_tensor *copy = apus_graph_with_rows(g, base, v->rows);
 
-/* A view of a clone: the chain of views is rebuilt over the clone of its root. */
-static apus_tensor *clone_view(walk *w, apus_tensor *t)
-{
-    apus_tensor *base, *copy;
-
-    if (!t || t->storage != APUS_STORE_VIEW || t->id >= w->n_forward_tensors)
-        return cloned(w, t);
-    if (w->clone[t->id])
-        return w->clone[t->id];
-    base = clone_view(w, t->base);
-    if (base == t->base)
-        return t;
-    copy = apus_graph_with_rows(w->g, base, t->rows);
     if (!copy)
-        return t;
-    copy->n_dims = t->n_dims;
-    memcpy(copy->dims, t->dims, sizeof(t->dims));
-    copy->bytes = t->bytes;
-    copy->at = t->at;
-    copy->wants_grad = t->wants_grad;
-    copy->grad = t->grad;
-    w->clone[t->id] = copy;
+        return NULL;
+    copy->n_dims = v->n_dims;
+    memcpy(copy->dims, v->dims, sizeof(v->dims));
+    copy->bytes = v->bytes;
+    copy->at = v->at;
+    copy->wants_grad = v->wants_grad;
+    copy->grad = v->grad;
     return copy;
 }
 
-static apus_node *clone_node(walk *w, const apus_node *n)
+/* What stands for `t` in the region's second forward; the views of a copy are made here. */
+static apus_tensor *cloned(walk *w, apus_tensor *t)
 {
-    apus_graph *g = w->g;
-    apus_tensor *in[APUS_MAX_IN];
-    apus_node *copy;
+    if (!t || t->id >= w->n_forward_tensors)
+        return t;
+    if (w->clone[t->id] || t->storage != APUS_STORE_VIEW || cloned(w, t->base) == t->base)
+        return w->clone[t->id] ? w->clone[t->id] : t;
+    w->clone[t->id] = view_over(w->g, cloned(w, t->base), t);
+    return w->clone[t->id];
+}
 
-    for (uint32_t i = 0; i < n->n_in; i++)
-        in[i] = clone_view(w, n->in[i]);
-    copy = apus_graph_node(g, n->op, NULL, 0, in, n->n_in);
+/* A node like n with other inputs.  Its outputs share the gradients that n's have so far. */
+static apus_node *copy_node(apus_graph *g, const apus_node *n, apus_tensor *const *in)
+{
+    apus_node *copy = apus_graph_node(g, n->op, NULL, 0, in, n->n_in);
+
     if (!copy)
         return NULL;
     copy->attr = n->attr;
     copy->mutates = n->mutates;
-    copy->region = 0;
+    copy->region = COPY;
     copy->name = n->name;
     for (uint32_t i = 0; i < n->n_out; i++) {
         const apus_tensor *o = n->out[i];
@@ -63,91 +59,222 @@ static apus_node *clone_node(walk *w, const apus_node *n)
             return NULL;
         t->wants_grad = o->wants_grad;
         t->grad = o->grad;
-        w->clone[o->id] = t;
     }
     return copy;
 }
 
 /* Gradients that consumers left on views belong to the tensor they view. */
-static void gather_views(walk *w, apus_node *n)
+static void gather_views(apus_graph *g, apus_tensor *root)
 {
-    apus_graph *g = w->g;
-
-    for (uint32_t o = 0; o < n->n_out; o++) {
-        apus_tensor *root = n->out[o];
-        for (uint32_t i = 0; i < g->n_tensors; i++) {
-            apus_tensor *v = g->tensors[i];
-            if (v->storage != APUS_STORE_VIEW || v->base != root || !v->grad)
-                continue;
-            apus_add_grad(g, root, apus_graph_reshape(g, v->grad, root->n_dims, root->dims));
-            v->grad = NULL;
-        }
+    for (uint32_t i = 0; i < g->n_tensors; i++) {
+        apus_tensor *v = g->tensors[i];
+        if (v->storage != APUS_STORE_VIEW || v->base != root || !v->grad)
+            continue;
+        apus_add_grad(g, root, apus_graph_reshape(g, v->grad, root->n_dims, root->dims));
+        v->grad = NULL;
     }
 }
 
-static bool has_grad(const apus_node *n)
+static bool has_grad(apus_graph *g, const apus_node *n)
 {
-    for (uint32_t i = 0; i < n->n_out; i++)
-        if (n->out[i]->grad)
-            return true;
-    return false;
+    bool any = false;
+
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        gather_views(g, n->out[i]);
+        any = any || n->out[i]->grad;
+    }
+    return any;
 }
 
-static void back(walk *w, apus_node *n)
+static uint32_t index_of(const apus_node *n, const apus_tensor *out)
 {
-    apus_graph *g = w->g;
+    uint32_t i = 0;
 
-    gather_views(w, n);
-    if (!has_grad(n))
+    while (n->out[i] != out)
+        i++;
+    return i;
+}
+
+/* Input i of `n` where its producer is to be run again, or the input itself.  `again` holds what
+ * was put in place of the inputs before: one copy serves all uses in a node. */
+static apus_tensor *rematerialized(apus_graph *g, const apus_node *n, uint32_t i,
+                                   apus_tensor *const *again)
+{
+    apus_tensor *in = n->in[i], *fresh = NULL;
+
+    if (!in || !in->producer || !in->producer->op->rematerialize)
+        return in;
+    apus_tensor *root = in->storage == APUS_STORE_VIEW ? in->base : in;
+    for (uint32_t k = 0; k < i; k++) {
+        const apus_tensor *other = n->in[k];
+        if (other == in)
+            return again[k];
+        if (other && (other == root || (other->storage == APUS_STORE_VIEW && other->base == root)))
+            fresh = again[k]->storage == APUS_STORE_VIEW ? again[k]->base : again[k];
+    }
+    if (!fresh) {
+        const apus_node *copy = copy_node(g, root->producer, root->producer->in);
+        if (!copy)
+            return in;
+        fresh = copy->out[index_of(root->producer, root)];
+    }
+    return in == root ? fresh : view_over(g, fresh, in);
+}
+
+/* The gradient rule of n.  Where an operator says that its result is cheaper to make again than to
+ * keep, n's rule sees a second result; the gradients that it leaves there are the first one's. */
+static void back(apus_graph *g, apus_node *n)
+{
+    apus_node again = *n;
+
+    if (!has_grad(g, n))
         return;
     if (!n->op->backward) {
         apus_graph_fail(g, APUS_ERR_ARG, "%s has no gradient", n->op->name);
         return;
     }
+    for (uint32_t i = 0; i < n->n_in; i++)
+        again.in[i] = rematerialized(g, n, i, again.in);
+    if (g->status != APUS_OK)
+        return;
     const char *prefix = g->prefix;
     g->prefix = n->name;
-    n->op->backward(g, n);
+    n->op->backward(g, &again);
     g->prefix = prefix;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (again.in[i] != n->in[i])
+            n->in[i]->grad = again.in[i]->grad;
 }
 
-/* Nodes [first, last] are one region: run its forward again, then walk the copies. */
+/* Nodes [first, last] are one region: run its forward again, then walk the copies.  Outputs that
+ * are used outside carry their gradients over. */
 static void back_region(walk *w, uint32_t first, uint32_t last)
 {
     apus_graph *g = w->g;
-    const uint32_t copies_at = g->n_nodes;
+    bool any = false;
 
-    for (uint32_t i = first; i <= last; i++) /* outputs used outside carry their gradients over */
-        if (g->nodes[i] && !clone_node(w, g->nodes[i]))
+    for (uint32_t i = first; i <= last; i++)
+        any = has_grad(g, g->nodes[i]) || any;
+    if (!any)
+        return;
+    const uint32_t copies_at = g->n_nodes;
+    for (uint32_t i = first; i <= last; i++) {
+        const apus_node *n = g->nodes[i];
+        apus_tensor *in[APUS_MAX_IN];
+        for (uint32_t k = 0; k < n->n_in; k++)
+            in[k] = cloned(w, n->in[k]);
+        const apus_node *copy = copy_node(g, n, in);
+        if (!copy)
             return;
+        for (uint32_t k = 0; k < n->n_out; k++)
+            w->clone[n->out[k]->id] = copy->out[k];
+    }
     const uint32_t copies_end = g->n_nodes;
     for (uint32_t i = copies_end; i-- > copies_at;)
-        back(w, g->nodes[i]);
+        back(g, g->nodes[i]);
 }
 
-apus_status apus_autodiff(apus_graph *g, const bool *recompute, uint32_t n_regions)
+static void count_uses(const apus_node *n, uint32_t *uses, uint32_t by)
 {
-    const uint32_t n_forward = g->n_nodes;
-    walk w = { .g = g, .n_forward_tensors = g->n_tensors };
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (n->in[i])
+            uses[apus_tensor_root(n->in[i], NULL)->id] += by;
+}
 
-    APUS_FORWARD(apus_graph_status(g));
-    w.clone = apus_calloc(w.n_forward_tensors + 1, sizeof(*w.clone));
-    if (!w.clone)
-        return APUS_ERR_MEMORY;
-    for (uint32_t i = n_forward; i-- > 0 && g->status == APUS_OK;) {
+/* Take out copies whose results no gradient rule has asked for.  uses[id] counts readers. */
+static void sweep(apus_graph *g, uint32_t *uses)
+{
+    uint32_t n_nodes = 0, n_tensors = 0;
+
+    for (uint32_t i = 0; i < g->n_nodes; i++)
+        count_uses(g->nodes[i], uses, 1);
+    for (uint32_t i = g->n_nodes; i-- > 0;) {
+        apus_node *n = g->nodes[i];
+        bool used = n->region != COPY || n->mutates;
+        for (uint32_t k = 0; k < n->n_out; k++)
+            used = used || uses[n->out[k]->id];
+        if (used)
+            continue;
+        count_uses(n, uses, UINT32_MAX); /* one less */
+        n->n_out = 0;
+        g->nodes[i] = NULL;
+    }
+    for (uint32_t i = 0; i < g->n_tensors; i++) {
+        apus_tensor *t = g->tensors[i];
+        const apus_node *by = apus_tensor_root(t, NULL)->producer;
+        if (by && by->region == COPY && by->n_out == 0)
+            continue;
+        t->id = n_tensors;
+        g->tensors[n_tensors++] = t;
+    }
+    g->n_tensors = n_tensors;
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        apus_node *n = g->nodes[i];
+        if (!n)
+            continue;
+        if (n->region == COPY)
+            n->region = 0;
+        n->id = n_nodes;
+        g->nodes[n_nodes++] = n;
+    }
+    g->n_nodes = n_nodes;
+}
+
+/* Views of parameters get the parameter's gradient buffer, in their own shape. */
+static void view_buffers(apus_graph *g)
+{
+    const uint32_t n = g->n_tensors;
+
+    for (uint32_t i = 0; i < n; i++) {
+        apus_tensor *v = g->tensors[i];
+        if (v->storage == APUS_STORE_VIEW && v->wants_grad && !v->grad_into && v->base->grad_into)
+            v->grad_into = apus_graph_reshape(g, v->base->grad_into, v->n_dims, v->dims);
+    }
+}
+
+static void walk_back(walk *w, const bool *recompute, uint32_t n_regions)
+{
+    apus_graph *g = w->g;
+
+    for (uint32_t i = g->n_nodes; i-- > 0 && g->status == APUS_OK;) {
         const uint32_t region = g->nodes[i]->region;
         uint32_t first = i;
 
         if (!recompute || region == 0 || region >= n_regions || !recompute[region]) {
-            back(&w, g->nodes[i]);
+            back(g, g->nodes[i]);
             continue;
         }
         while (first > 0 && g->nodes[first - 1]->region == region)
             first--;
-        for (uint32_t k = first; k <= i; k++)
-            gather_views(&w, g->nodes[k]);
-        back_region(&w, first, i);
+        back_region(w, first, i);
         i = first;
     }
+    for (uint32_t i = 0; i < w->n_forward_tensors && g->status == APUS_OK; i++)
+        if (g->tensors[i]->storage == APUS_STORE_BOUND && g->tensors[i]->wants_grad)
+            gather_views(g, g->tensors[i]);
+}
+
+apus_status apus_autodiff(apus_graph *g, const bool *recompute, uint32_t n_regions)
+{
+    apus_status st = APUS_OK;
+    walk w = { .g = g };
+    uint32_t *uses = NULL;
+
+    APUS_FORWARD(apus_graph_status(g));
+    view_buffers(g);
+    w.n_forward_tensors = g->n_tensors;
+    w.clone = apus_calloc(w.n_forward_tensors + 1, sizeof(*w.clone));
+    if (!w.clone)
+        APUS_TRY(APUS_ERR_MEMORY);
+    walk_back(&w, recompute, n_regions);
+    APUS_TRY(apus_graph_status(g));
+    uses = apus_calloc(g->n_tensors + 1, sizeof(*uses));
+    if (!uses)
+        APUS_TRY(APUS_ERR_MEMORY);
+    sweep(g, uses);
+
+fail:
     apus_free(w.clone);
-    return apus_graph_status(g);
+    apus_free(uses);
+    return st;
 }

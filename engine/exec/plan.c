@@ -1,6 +1,5 @@
-/* plan.c - the memory planner: greedy by size.  The largest tensor goes to the lowest place
- * where it
- * meets nobody, then the next; that is within a few per cent of the lower bound on the graphs of
+/* plan.c - the memory planner: greedy by size.  The largest tensor goes to the lowest place where
+ * it meets nobody, then the next; that is within a few per cent of the lower bound on the graphs of
  * language models.  Pisarchyk and Lee, Efficient memory management for deep neural net inference,
  * 2020 (arXiv:2001.03288), section 5.2. */
 #include "plan.h"
@@ -30,6 +29,11 @@ static uint32_t collect(const apus_graph *g, span *spans, uint32_t *of)
                               .first = t->producer->id,
                               .last = t->keep ? g->n_nodes : t->producer->id,
                               .bytes = apus_round_up(t->bytes, ALIGN) };
+    }
+    for (uint32_t i = 0; i < g->n_tensors; i++) { /* a kept view keeps what it views */
+        const apus_tensor *root = apus_tensor_root(g->tensors[i], NULL);
+        if (g->tensors[i]->keep && of[root->id] != UINT32_MAX)
+            spans[of[root->id]].last = g->n_nodes;
     }
     for (uint32_t i = 0; i < g->n_nodes; i++)
         for (uint32_t k = 0; k < g->nodes[i]->n_in; k++) {

@@ -1,5 +1,4 @@
-/* run.c - making plans and running them: shared scratch memory, step slots, submission.  See
- * exec.h. */
+/* run.c - making plans and running them: shared scratch memory, step slots, submission.  exec.h. */
 #include "barrier.h"
 #include "env.h"
 #include "exec_internal.h"
@@ -210,21 +209,37 @@ static void fill_grids(const apus_plan *plan, uint32_t *words)
     }
 }
 
-static apus_status submit_one(apus_plan *plan, apus_commands *c, uint64_t *ticket)
+/* Submit one list of the step in `slot`; what is in flight is known even if a later one fails. */
+static apus_status submit_one(apus_plan *plan, apus_commands *c, uint32_t slot, uint64_t *ticket)
 {
-    return apus_gpu_submit(plan->exec->gpu, &c, 1, ticket);
+    APUS_FORWARD(apus_gpu_submit(plan->exec->gpu, &c, 1, ticket));
+    plan->slot_ticket[slot] = *ticket;
+    return APUS_OK;
+}
+
+/* Copy the slot to the step buffer.  Segments are recorded once, so the step before must have left
+ * them; the device is idle for one submission only, since the copy already stands in its queue. */
+static apus_status begin_step(apus_plan *plan, uint64_t *ticket)
+{
+    const uint32_t slot = plan->slot, before = (slot + APUSI_SLOTS - 1) % APUSI_SLOTS;
+    const uint64_t start = apus_now_ns();
+
+    fill_grids(plan, plan->slots[slot].host);
+    APUS_FORWARD(submit_one(plan, plan->copies[slot], slot, ticket));
+    plan->host_ns += apus_now_ns() - start;
+    if (plan->slot_ticket[before])
+        APUS_FORWARD(apus_gpu_wait(plan->exec->gpu, plan->slot_ticket[before], 0));
+    return APUS_OK;
 }
 
 apus_status apus_plan_submit(apus_plan *plan, uint64_t *ticket)
 {
-    const uint64_t start = apus_now_ns();
     const uint32_t slot = plan->slot;
 
-    fill_grids(plan, plan->slots[slot].host);
-    APUS_FORWARD(submit_one(plan, plan->copies[slot], ticket));
+    APUS_FORWARD(begin_step(plan, ticket));
+    const uint64_t start = apus_now_ns();
     for (uint32_t i = 0; i < plan->n_segments; i++)
-        APUS_FORWARD(submit_one(plan, plan->segments[i].commands, ticket));
-    plan->slot_ticket[slot] = *ticket;
+        APUS_FORWARD(submit_one(plan, plan->segments[i].commands, slot, ticket));
     plan->slot = (slot + 1) % APUSI_SLOTS;
     plan->host_ns += apus_now_ns() - start;
     return APUS_OK;
@@ -237,22 +252,21 @@ apus_status apus_plan_wait(apus_plan *plan, uint64_t ticket)
 
 apus_status apus_plan_run(apus_plan *plan, const apus_cancel *cancel)
 {
-    uint64_t ticket = 0, before = 0;
+    const uint32_t slot = plan->slot;
+    uint64_t ticket = 0, before;
 
-    if (!cancel || plan->n_segments < 2) {
+    if (!cancel) {
         APUS_FORWARD(apus_plan_submit(plan, &ticket));
         return apus_plan_wait(plan, ticket);
     }
-    const uint32_t slot = plan->slot;
-    fill_grids(plan, plan->slots[slot].host);
-    APUS_FORWARD(submit_one(plan, plan->copies[slot], &ticket));
+    APUS_FORWARD(begin_step(plan, &ticket));
     for (uint32_t i = 0; i < plan->n_segments; i++) {
         if (cancel->requested) {
             APUS_FORWARD(apus_plan_wait(plan, ticket));
             return apus_fail(APUS_ERR_CANCELLED, "cancelled");
         }
         before = ticket; /* one submission runs while the next is queued */
-        APUS_FORWARD(submit_one(plan, plan->segments[i].commands, &ticket));
+        APUS_FORWARD(submit_one(plan, plan->segments[i].commands, slot, &ticket));
         APUS_FORWARD(apus_plan_wait(plan, before));
     }
     plan->slot = (slot + 1) % APUSI_SLOTS;

@@ -152,6 +152,8 @@ apus_tensor *apus_graph_step(apus_graph *g, const char *name, apus_dtype dtype, 
     t->storage = APUS_STORE_STEP;
     t->rows = rows;
     t->at = g->step_bytes;
+    if (apus_round_up(t->bytes, 16) > UINT32_MAX - g->step_bytes)
+        return apus_graph_fail(g, APUS_ERR_SHAPE, "%s: the arrays of a step are too large", name);
     g->step_bytes += (uint32_t)apus_round_up(t->bytes, 16);
     return t;
 }

@@ -60,21 +60,22 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const apus_access sum[] = { apus_reads(l, rows_out), apus_reads(l, state),
                                 apus_writes(l, state) };
 
-    APUS_FORWARD(apus_emit(l, &(apus_dispatch) {
-                                  .kernel = "cross_entropy",
-                                  .spec = { l->caps->subgroup, attr->gradient },
-                                  .n_spec = 2,
-                                  .push = &push,
-                                  .push_bytes = sizeof(push),
-                                  .groups = { z->dims[0] },
-                                  .live = z->rows,
-                                  .live_axis = 0,
-                                  .live_tile = 1,
-                                  .access = rows,
-                                  .n_access = attr->gradient ? 5 : 4,
-                                  .flops = 8.0 * (double)apus_tensor_count(z),
-                                  .moved = 16.0 * (double)apus_tensor_count(z),
-                              }));
+    APUS_FORWARD(
+        apus_emit(l, &(apus_dispatch) {
+                         .kernel = "cross_entropy",
+                         .spec = { l->caps->subgroup, attr->gradient, z->dims[1] % 4 == 0 },
+                         .n_spec = 3,
+                         .push = &push,
+                         .push_bytes = sizeof(push),
+                         .groups = { z->dims[0] },
+                         .live = z->rows,
+                         .live_axis = 0,
+                         .live_tile = 1,
+                         .access = rows,
+                         .n_access = attr->gradient ? 5 : 4,
+                         .flops = 8.0 * (double)apus_tensor_count(z),
+                         .moved = 16.0 * (double)apus_tensor_count(z),
+                     }));
     return apus_emit(l, &(apus_dispatch) {
                             .kernel = "cross_entropy_sum",
                             .spec = { 1 },

@@ -22,8 +22,11 @@ apus_tensor *apus_dropout(apus_graph *g, apus_tensor *x, const apus_dropout_para
     if (params->p >= 1 || !params->row_id || !params->pos)
         return apus_graph_fail(g, APUS_ERR_ARG, "dropout of %s: p is %g, it must be in [0, 1)",
                                x->name, (double)params->p);
-    if (x->dtype != APUS_F32 || x->n_dims != 2 || x->dims[1] % 4)
-        return apus_graph_fail(g, APUS_ERR_SHAPE, "dropout: %s", x->name);
+    if (x->dtype != APUS_F32 || x->n_dims != 2 || x->dims[1] % 4 ||
+        params->row_id->dims[0] < x->dims[0] || params->pos->dims[0] < x->dims[0])
+        return apus_graph_fail(g, APUS_ERR_SHAPE, "dropout: %s has %u rows of %u, ids of %u and %u",
+                               x->name, x->dims[0], apus_tensor_cols(x), params->row_id->dims[0],
+                               params->pos->dims[0]);
     return build(g, x, NULL, params);
 }
 

@@ -11,7 +11,9 @@ void apus_embed_back(apus_graph *g, apus_tensor *dy, const apus_embed_order *ord
 
     if (!dy || !into)
         return;
-    if (!order->ids || apus_tensor_cols(dy) != apus_tensor_cols(into)) {
+    if (!order->ids || !order->starts || !order->order ||
+        order->starts->dims[0] <= order->ids->dims[0] ||
+        apus_tensor_cols(dy) != apus_tensor_cols(into)) {
         apus_graph_fail(g, APUS_ERR_ARG, "embed: the table is trained, but its rows have no order");
         return;
     }

@@ -4,7 +4,14 @@
 #include "args/grad_norm.h"
 #include "op.h"
 
-#define CHUNK 8192u
+/* Elements of a partial sum: at least 8192, and few enough sums for the one workgroup that adds
+ * them. */
+static uint32_t chunk_of(uint32_t n)
+{
+    const uint32_t least = 4 * (uint32_t)apus_ceil_div(n, 4 * 32768);
+
+    return least > 8192 ? least : 8192;
+}
 
 void apus_grad_norm(apus_graph *g, apus_tensor *grad, apus_tensor *state)
 {
@@ -20,7 +27,7 @@ void apus_grad_norm(apus_graph *g, apus_tensor *grad, apus_tensor *state)
     if (!n)
         return;
     n->mutates = 1u << 1;
-    const uint32_t partials = (uint32_t)apus_ceil_div(grad->dims[0], CHUNK);
+    const uint32_t partials = (uint32_t)apus_ceil_div(grad->dims[0], chunk_of(grad->dims[0]));
     apus_node_output(g, n, APUS_F32, 1, &partials, APUS_ROWS_ALL);
 }
 
@@ -33,7 +40,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .state = apus_address(l, state),
         .step = l->step,
         .n = grad->dims[0],
-        .chunk = CHUNK,
+        .chunk = chunk_of(grad->dims[0]),
         .n_partials = partials->dims[0],
         .max_norm_var = APUS_VAR_MAX_NORM,
     };

@@ -21,9 +21,14 @@ apus_tensor *apus_lora(apus_graph *g, apus_tensor *x, apus_tensor *y, const apus
     if (!x || !y || !p->table || !p->index)
         return NULL;
     if (x->n_dims != 2 || y->n_dims != 2 || x->dims[0] != y->dims[0] || x->dims[1] % 4 ||
-        p->rank == 0)
+        p->rank == 0 || p->index->dims[0] < x->dims[0])
         return apus_graph_fail(g, APUS_ERR_SHAPE, "lora: %s (%u, %u), rank %u", x->name, x->dims[0],
                                x->dims[1], p->rank);
+    if ((p->a && (p->a->dims[0] != p->rank || p->a->dims[1] != x->dims[1])) ||
+        (p->b && (p->b->dims[0] != y->dims[1] || p->b->dims[1] != p->rank)))
+        return apus_graph_fail(g, APUS_ERR_SHAPE,
+                               "lora: the trained adapter of %s is not (%u, %u), (%u, %u)", x->name,
+                               p->rank, x->dims[1], y->dims[1], p->rank);
     x = apus_dropout(g, x, &(apus_dropout_params) { p->p, p->row_id, p->pos, p->name });
     n = apus_graph_node(g, &apus_op_lora, &attr, sizeof(attr),
                         (apus_tensor *[]) { x, y, p->table, p->index, p->a, p->b }, N_IN);

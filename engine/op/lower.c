@@ -155,14 +155,16 @@ apus_status apus_emit(apus_lower *l, const apus_dispatch *d)
 apus_status apus_emit_fill(apus_lower *l, const apus_tensor *t, uint32_t word)
 {
     apus_item *item = new_item(l, APUS_ITEM_FILL);
+    apus_access access = apus_writes(l, t);
 
     if (!item)
         return APUS_ERR_MEMORY;
-    item->to = apus_address(l, t);
-    item->bytes = apus_round_up(t->bytes, 4);
+    access.bytes = apus_round_up(t->bytes, 4); /* whole words are filled */
+    item->to = access.at;
+    item->bytes = access.bytes;
     item->word = word;
     item->n_access = 1;
-    return add_access(l->list, apus_writes(l, t));
+    return add_access(l->list, access);
 }
 
 apus_status apus_emit_args(apus_lower *l, const void *args, uint32_t bytes, apus_addr *at)
@@ -195,13 +197,17 @@ static bool forced(const char *force, const char *op, const char *variant, bool 
     return this_one;
 }
 
-static void note_choice(apus_lower *l, const char *op, const char *describe, const char *variant)
+static apus_status note_choice(apus_lower *l, const char *op, const char *describe,
+                               const char *variant)
 {
     char *line = apus_format("%s %s: %s\n", op, describe, variant);
 
-    if (line && (!l->list->choices.data || !strstr(l->list->choices.data, line)))
+    if (!line)
+        return APUS_ERR_MEMORY;
+    if (!l->list->choices.data || !strstr(l->list->choices.data, line))
         apus_str_add(&l->list->choices, line);
     apus_free(line);
+    return l->list->choices.failed ? APUS_ERR_MEMORY : APUS_OK;
 }
 
 apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *variants, size_t n,
@@ -225,7 +231,7 @@ apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *varia
     if (!found)
         return apus_fail(APUS_ERR_SUPPORT, "%s %s: no algorithm for %s", op, describe,
                          l->caps->name);
-    note_choice(l, op, describe, found->name);
+    APUS_FORWARD(note_choice(l, op, describe, found->name));
     *out = found;
     return APUS_OK;
 }

@@ -5,6 +5,7 @@
 #include "op.h"
 
 #define MOST_IDS 262144u
+#define MOST_WORDS 0x40000000u /* the kernels index words by 31 bits */
 
 enum { IN_LOGITS, IN_SETTINGS, IN_SEEN, IN_TOKENS, IN_TOKEN_SLOT, IN_DRAWN, N_IN };
 
@@ -30,8 +31,9 @@ void apus_sample(apus_graph *g, apus_tensor *logits, const apus_sample_params *p
         return;
     const uint32_t rows = logits->dims[0], vocab = apus_tensor_cols(logits);
     if (logits->dtype != APUS_F32 || logits->n_dims != 2 || vocab > MOST_IDS ||
-        !is_u32(p->settings) || p->settings->dims[0] != rows * APUS_SAMPLE_WORDS ||
-        !is_u32(p->out) || p->out->dims[0] < rows || !seen_fits(p, vocab)) {
+        (uint64_t)rows * vocab > MOST_WORDS || !is_u32(p->settings) ||
+        p->settings->dims[0] != rows * APUS_SAMPLE_WORDS || !is_u32(p->out) ||
+        p->out->dims[0] < rows || !seen_fits(p, vocab)) {
         apus_graph_fail(g, APUS_ERR_SHAPE,
                         "sample: %s (%u, %u): settings, seen or out do not fit, or more "
                         "than %u ids",

@@ -18,7 +18,8 @@ typedef struct apus_sample_params {
 
 /* Draw one id from each live row: repetition penalty, temperature, top-k, top-p, min-p in this
  * order, then by a counter-based random number, so that (logits, settings) determine the id;
- * shaders/sample.comp has the definition.  Ids drawn are marked as seen.
+ * shaders/sample.comp has the definition.  Ids drawn are marked as seen: live rows with a penalty
+ * have a slot each.
  *
  *   logits (S, V) f32, live rows allowed; V at most 262,144
  *

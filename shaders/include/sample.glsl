@@ -19,15 +19,18 @@ uint setting_u(uint row, uint word)
     return BufU(p.settings).v[row * APUS_SAMPLE_WORDS + word];
 }
 
-/* The row of `seen`, or no address where there is no penalty. */
-uvec2 seen_row(uint row)
+/* Memory is indexed from bases that are the same in all lanes: no row has an address of its own. */
+#define NONE 0xffffffffu
+
+/* The first word of the row of `seen`, or NONE where there is no penalty. */
+uint seen_row(uint row)
 {
     const uint slot = setting_u(row, APUS_SAMPLE_SLOT);
     const float penalty = setting_f(row, APUS_SAMPLE_PENALTY);
 
     if (apus_none(p.seen) || slot >= p.slots || !(penalty > 0.0) || penalty == 1.0)
-        return uvec2(0);
-    return apus_at(p.seen, slot, 4 * p.seen_words);
+        return NONE;
+    return slot * p.seen_words;
 }
 
 /* By bits: a compiler may take comparisons with NaN for granted. */

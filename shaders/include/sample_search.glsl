@@ -16,11 +16,11 @@
 #define UNROLL 8u /* with a row of 262,144 an invocation must stay below 65,535 turns of all its
                      loops */
 
-/* What is searched: n values at `at`, one every 1 << shift words. */
+/* What is searched: n values from word `first` of `at` on, one every 1 << shift words. */
 struct Source {
     uvec2 at;
-    uint kind, n, shift;
-    uvec2 seen; /* of a row: its penalized ids */
+    uint first, kind, n, shift;
+    uint seen; /* of a row: the first word of its penalized ids, or NONE */
 };
 
 uint lane, lanes;
@@ -34,15 +34,15 @@ float value(Source s, uint i)
 {
     if (i >= s.n)
         return DEAD;
-    const float z = alive(vec4(BufF(s.at).v[i << s.shift])).x;
-    if (!apus_none(s.seen) && (BufU(s.seen).v[i >> 5] >> (i & 31u) & 1u) != 0u)
+    const float z = alive(vec4(BufF(s.at).v[s.first + (i << s.shift)])).x;
+    if (s.seen != NONE && (BufU(p.seen).v[s.seen + (i >> 5)] >> (i & 31u) & 1u) != 0u)
         return penalized(vec4(z), penalty).x;
     return z;
 }
 
 uint id_of(Source s, uint i)
 {
-    return s.kind == OF_LIST ? BufU(s.at).v[2 * i + 1] : i;
+    return s.kind == OF_LIST ? BufU(s.at).v[s.first + 2 * i + 1] : i;
 }
 
 float weight_of(float z)
@@ -56,7 +56,7 @@ float kept_weight(Source s, uint i, float z)
     const float w = weight_of(z);
 
     if (s.kind == OF_BLOCKS)
-        return z > DEAD ? w * BufF(s.at).v[s.n + i] : 0.0;
+        return z > DEAD ? w * BufF(s.at).v[s.first + s.n + i] : 0.0;
     if (z < cut || w < min_p || (z == cut && cut_id > 0u && id_of(s, min(i, s.n - 1u)) < cut_id))
         return 0.0;
     return w;

@@ -119,7 +119,7 @@ static void draws_at(uint32_t vocab)
 
 TEST(draws_are_the_definitions)
 {
-    static const uint32_t vocabs[] = { 1, 3, 64, 65, 511, 4099, 8192 };
+    static const uint32_t vocabs[] = { 1, 3, 64, 65, 100, 511, 4099, 8192 };
 
     for (size_t i = 0; i < APUS_COUNT(vocabs); i++)
         draws_at(vocabs[i]);
@@ -128,6 +128,35 @@ TEST(draws_are_the_definitions)
 TEST(draws_from_a_models_vocabulary)
 {
     draws_at(49152);
+}
+
+/* The largest vocabulary, which no loop of a kernel may be too short for. */
+TEST(draws_from_the_largest_vocabulary)
+{
+    enum { V = 262144 };
+    static const uint32_t chosen[] = { 0, 1, 4, 9 };
+    float *z = apus_alloc(V * sizeof(float));
+    double *weight = apus_alloc(V * sizeof(double));
+    uint64_t state = 8;
+    uint32_t id;
+    sampler s;
+
+    if (sampler_open(&s, 1, V, 0))
+        for (uint32_t k = 0; k < 2; k++) {
+            kinds[k].make(z, V, &state);
+            sampler_logits(&s, 0, z);
+            for (uint32_t c = 0; c < APUS_COUNT(chosen); c++) {
+                sample_setting now = settings_of_interest[chosen[c]];
+                now.counter = 77 + c;
+                if (!sampler_draw(&s, &now, 1, NULL, NULL, 0, &id))
+                    break;
+                harness_check(sample_is_defined(z, V, &now, NULL, weight, id), __FILE__, __LINE__,
+                              "%s, setting %u: id %u", kinds[k].name, chosen[c], id);
+            }
+        }
+    sampler_close(&s);
+    apus_free(z);
+    apus_free(weight);
 }
 
 /* ---- greedy ---- */
@@ -231,7 +260,7 @@ TEST(seen_ids_are_penalized_and_drawn_ones_marked)
     enum { V = 100 };
     const sample_setting greedy[2] = { { .top_p = 1, .penalty = 1.5f, .slot = 2 },
                                        { .top_p = 1, .penalty = 2, .slot = 0 } };
-    const uint32_t tokens[] = { 40, V, 0xffffffffu, 7, 41 }, slots[] = { 2, 2, 2, 3, 0xffffffffu };
+    const uint32_t tokens[] = { 40, V, 0xffffffffu, 8, 41 }, slots[] = { 2, 2, 2, 3, 0xffffffffu };
     uint32_t ids[2], words[3][4] = { { 0 } };
     float z[V], negative[V];
     sampler s;

@@ -99,6 +99,8 @@ static bool build(run *r, uint8_t *const *data, const uint64_t *bytes)
                                                   r->into[i].buffer.address);
         }
     }
+    if (t->link)
+        t->link(t, r->x, data);
     t->build(g, t, r->x, r->y);
     return CHECK_OK(apus_graph_status(g));
 }
@@ -106,8 +108,10 @@ static bool build(run *r, uint8_t *const *data, const uint64_t *bytes)
 /* Results lie in buffers of their own with guards behind them, not in planned memory. */
 static bool own_memory(apus_tensor *y, optesti_slot *s, uint32_t id)
 {
-    if (y->storage != APUS_STORE_PLANNED)
+    if (y->storage != APUS_STORE_PLANNED) {
+        y->keep = true; /* a view of a planned one */
         return true;
+    }
     if (!optesti_slot_create(s, y->bytes, NULL, id))
         return false;
     y->storage = APUS_STORE_BOUND;

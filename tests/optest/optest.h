@@ -36,6 +36,9 @@ struct optest {
     const void *params;
     /* Give values where random ones will not do (indices, positions, labels).  May be NULL. */
     void (*fill)(optest *t);
+    /* Write an input that holds addresses of others (in[i]->at), once they have buffers.  May be
+     * NULL. */
+    void (*link)(const optest *t, apus_tensor *const *in, uint8_t *const *bytes);
     /* Build the node(s); outs[i] for each output.  An output may be a bound input that is
      * changed in place (mark it `fixed`): its dead rows must then stay as they were. */
     void (*build)(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs);

@@ -18,7 +18,7 @@
 #define APUS_SAMPLE_KEY 0x53616D70u
 
 #define APUS_SAMPLE_BLOCK 64u  /* ids a block */
-#define APUS_SAMPLE_LIST 4096u /* candidates a row that are listed */
+#define APUS_SAMPLE_LIST 16384u /* candidates a row that are listed */
 
 struct apus_sample_push {
     APUS_ADDR logits, settings, seen, tokens, token_slot, drawn, blocks, list, step;
