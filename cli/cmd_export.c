@@ -5,52 +5,64 @@
 #include "file.h"
 #include "json.h"
 #include "options.h"
+#include "saved.h"
 
-/* The model that the adapter was trained on, unless a flag names one. */
-static apus_status adopt_model(apus_args *args)
+/* args.json of the merged model: what the training said (template, system), with this command's
+ * values over it and without the adapter, which is in the weights now. */
+static apus_status write_args(const apus_args *args, const cJSON *saved, const char *folder)
 {
-    size_t n;
-    const char *const *adapters = apus_args_list(args, "adapters", &n);
-    char *path = n ? apus_path_join(adapters[0], "args.json") : NULL;
-    cJSON *saved = NULL;
-    apus_status st = APUS_OK;
+    cJSON *all = NULL, *now = NULL;
+    char *path = apus_path_join(folder, "args.json"), *text = NULL;
+    apus_status st;
 
-    if (path && apus_path_exists(path)) {
-        APUS_TRY(apus_json_read(&saved, path));
-        APUS_TRY(apus_args_adopt(args, saved, "model"));
+    APUS_TRY(apus_args_json(&now, args));
+    all = saved ? cJSON_Duplicate(saved, true) : cJSON_CreateObject();
+    while (all && now->child) {
+        cJSON *item = cJSON_DetachItemViaPointer(now, now->child);
+
+        cJSON_DeleteItemFromObjectCaseSensitive(all, item->string);
+        cJSON_AddItemToObject(all, item->string, item);
     }
+    cJSON_DeleteItemFromObjectCaseSensitive(all, "adapters");
+    if (all && cJSON_AddArrayToObject(all, "adapters"))
+        text = apus_json_text(all, 2);
+    if (!path || !text)
+        APUS_TRY(apus_fail(APUS_ERR_MEMORY, "args.json: out of memory"));
+    st = apus_file_write(path, text, strlen(text));
 fail:
-    cJSON_Delete(saved);
+    cJSON_Delete(now);
+    cJSON_Delete(all);
     apus_free(path);
+    apus_free(text);
     return st;
 }
 
 apus_status apus_cmd_export(apus_args *args)
 {
+    static const char *const names[] = { "model", "model_type", "torch_dtype" };
     apus_export_options o;
-    apus_status st = APUS_OK;
-    char *config = NULL, *saved = NULL;
+    apus_status st;
+    cJSON *saved = NULL;
 
-    APUS_FORWARD(adopt_model(args));
-    APUS_FORWARD(apus_export_options_read(&o, args));
-    if (!o.merge_lora)
-        return apus_fail(APUS_ERR_ARG,
-                         "nothing to export: pass --merge_lora true with --adapters FOLDER");
+    APUS_TRY(apusi_saved_adopt(&saved, args, names, APUS_COUNT(names)));
+    APUS_TRY(apus_export_options_read(&o, args));
     if (!o.model)
-        return apus_fail(APUS_ERR_ARG, "the adapter's args.json names no model: pass --model");
-    config = apus_path_join(o.output_dir, "config.json");
-    saved = apus_path_join(o.output_dir, "args.json");
-    if (!config || !saved)
-        APUS_TRY(APUS_ERR_MEMORY);
-    if (apus_path_exists(config)) {
-        apus_log(APUS_LOG_INFO, "%s exists already and is used as it is", o.output_dir);
+        APUS_TRY(apus_fail(APUS_ERR_ARG,
+                           "--model is missing, and %s/args.json does not name the "
+                           "model that the adapter was made for",
+                           o.adapters.items[0]));
+    if (apus_path_exists(o.output_dir)) {
+        apus_log(APUS_LOG_INFO,
+                 "The weight directory for the merged LoRA already exists in `%s`, "
+                 "skipping the saving process.",
+                 o.output_dir);
     } else {
+        apus_log(APUS_LOG_INFO, "Merge LoRA...");
         APUS_TRY(apus_merge_lora(o.model, o.adapters.items[0], NULL, o.torch_dtype, o.output_dir));
-        APUS_TRY(apus_args_write(args, saved));
-        apus_log(APUS_LOG_INFO, "Successfully merged LoRA and saved in: %s", o.output_dir);
+        APUS_TRY(write_args(args, saved, o.output_dir));
+        apus_log(APUS_LOG_INFO, "Successfully merged LoRA and saved in `%s`.", o.output_dir);
     }
 fail:
-    apus_free(config);
-    apus_free(saved);
+    cJSON_Delete(saved);
     return st;
 }

@@ -1,30 +1,31 @@
-/* cmd_inspect.c - `apus inspect`: what a model is made of. */
+/* cmd_inspect.c - `apus inspect`: what a model is made of, and the template that suits it. */
 #include <stdio.h>
 
-#include "apus/model.h"
-#include "apus/text.h"
 #include "args.h"
 #include "base.h"
 #include "options.h"
+#include "saved.h"
 
 static void show_template(const char *model, const apus_model_about *about)
 {
     apus_tokenizer *tokenizer = NULL;
     apus_template_choice choice;
+    const char *system;
+    apus_status st = apus_tokenizer_open(&tokenizer, model);
 
-    if (apus_tokenizer_open(&tokenizer, model) != APUS_OK) {
-        printf("template none: %s\n", apus_error_text());
-        return;
-    }
-    const apus_status st = apus_template_choose(
-        &choice,
-        &(apus_template_hint) { .model_name = about->name,
-                                .gguf_architecture = about->model_type,
-                                .chat_template = apus_tokenizer_chat_template(tokenizer) });
     if (st == APUS_OK)
+        st = apusi_template_of(&choice, &(apusi_template_wish) {
+                                            .model = model,
+                                            .about = about,
+                                            .tokenizer = tokenizer,
+                                        });
+    if (st == APUS_OK) {
+        system = apus_template_default_system(choice.tmpl);
         printf("template %s (%s)\n", apus_template_name(choice.tmpl), choice.reason);
-    else
+        printf("system   %s\n", system ? system : "none by default");
+    } else {
         printf("template none: %s\n", apus_error_text());
+    }
     apus_tokenizer_close(&tokenizer);
 }
 
@@ -42,6 +43,8 @@ apus_status apus_cmd_inspect(apus_args *args)
     fputs(text, stdout);
     apus_model_describe(model, &about);
     show_template(o.model, &about);
+    if (fflush(stdout) != 0)
+        st = apus_fail(APUS_ERR_IO, "inspect: the text could not be written");
 fail:
     free(text);
     apus_model_close(&model);

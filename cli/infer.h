@@ -4,10 +4,19 @@
 
 #include "apus/data.h"
 #include "apus/generate.h"
+#include "json.h"
 #include "options.h"
+
+/* How tokens are drawn, after the model's generation_config.json was asked. */
+typedef struct apusi_drawing {
+    double temperature; /* 0: the likeliest token */
+    uint32_t top_k;
+    double top_p, min_p, repetition_penalty;
+} apusi_drawing;
 
 typedef struct apusi_infer {
     apus_infer_options o;
+    apusi_drawing drawing;
     apus_model *model;
     apus_tokenizer *tokenizer;
     apus_template_choice choice;
@@ -17,18 +26,32 @@ typedef struct apusi_infer {
     apus_cancel cancel;
     char *text; /* of the answer so far */
     size_t bytes;
-    bool show; /* print the answer as it comes */
-    uint64_t prompt_tokens, new_tokens;
-    double seconds;
-    apus_generate_result last;
+    size_t held;  /* bytes at its end that may be the start of a stop text */
+    size_t shown; /* bytes printed */
+    bool show;    /* print the answer as it comes */
+    apus_status failed;
+    uint64_t prompt_tokens, reused_tokens, new_tokens, answers;
+    double prefill_s, decode_s;
 } apusi_infer;
 
-/* Answer a conversation; infer->text is the answer.  Errors: those of encoding and generating. */
-apus_status apusi_infer_answer(apusi_infer *infer, const apus_message *messages, size_t n);
-/* Talk on stdin and stdout until it ends. */
+/* Answer a conversation; infer->text is the answer.  `system` NULL: the template's default.
+ * Errors: those of encoding and generating. */
+apus_status apusi_infer_answer(apusi_infer *infer, const apus_message *messages, size_t n,
+                               const char *system);
+/* Talk on stdin and stdout until it ends.  APUS_ERR_CANCELLED: by Ctrl-C at the prompt. */
 apus_status apusi_infer_chat(apusi_infer *infer);
-/* Answer the rows of data sets into `path` (JSON lines). */
+/* Answer the rows of a part into `path` (JSON lines). */
 apus_status apusi_infer_batch(apusi_infer *infer, const apus_data_params *data, apus_data_part part,
                               const char *path);
+/* Append {"response", "labels", "logprobs", "messages", ...} to a file: result.c. */
+typedef struct apusi_result_row {
+    const char *response;
+    const char *label;   /* of a row of a data set; NULL: null */
+    const char *dataset; /* NULL: a chat's row */
+    bool logprobs;       /* the key "logprobs" is there, null */
+    const apus_message *messages;
+    size_t n;
+} apusi_result_row;
+apus_status apusi_result_add(const char *path, const apusi_result_row *row);
 
 #endif

@@ -131,6 +131,8 @@ typedef struct apus_bench_options {
     const char *device;
     uint64_t n_prompt[APUS_BENCH_MOST], n_gen[APUS_BENCH_MOST], n_depth[APUS_BENCH_MOST];
     size_t n_prompts, n_gens, n_depths;
+    uint64_t pairs[APUS_BENCH_MOST][2]; /* prompt, then answer, in one run */
+    size_t n_pairs;
     uint32_t repetitions;
     uint64_t train_tokens; /* 0: no training step is timed */
     const char *output;    /* "md", "json", "jsonl", "csv" */

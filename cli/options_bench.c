@@ -37,6 +37,29 @@ static apus_status numbers(uint64_t *out, size_t *n, const apus_args *args, cons
     return APUS_OK;
 }
 
+/* "512,128" is a pair; several follow one another. */
+static apus_status read_pairs(apus_bench_options *out, const apus_args *args)
+{
+    size_t n;
+    const char *const *texts = apus_args_list(args, "pg", &n);
+
+    for (size_t i = 0; i < n; i++) {
+        unsigned long long prompt, gen;
+        char rest;
+
+        if (out->n_pairs == APUS_BENCH_MOST ||
+            sscanf(texts[i], "%llu,%llu%c", &prompt, &gen, &rest) != 2 || prompt > 16777216 ||
+            gen > 16777216)
+            return apus_fail(APUS_ERR_ARG,
+                             "--pg %s: expected at most %d pairs of whole numbers in "
+                             "[0, 16777216], such as 512,128",
+                             texts[i], APUS_BENCH_MOST);
+        out->pairs[out->n_pairs][0] = prompt;
+        out->pairs[out->n_pairs++][1] = gen;
+    }
+    return APUS_OK;
+}
+
 apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args)
 {
     *out = (apus_bench_options) { 0 };
@@ -48,6 +71,7 @@ apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args)
     APUS_FORWARD(numbers(out->n_prompt, &out->n_prompts, args, "n_prompt"));
     APUS_FORWARD(numbers(out->n_gen, &out->n_gens, args, "n_gen"));
     APUS_FORWARD(numbers(out->n_depth, &out->n_depths, args, "n_depth"));
+    APUS_FORWARD(read_pairs(out, args));
     out->device = apus_args_text(args, "device");
     out->repetitions = (uint32_t)apus_args_uint(args, "repetitions");
     out->train_tokens = apus_args_uint(args, "train");

@@ -25,6 +25,8 @@ function layer_of(path,   parts) {
             return "base"
         if (path == "generate")
             return "model"
+        if (path == "bench")
+            return "train"
         return (path in rank || path in beside) ? path : "other"
     }
     split(path, parts, "/")

@@ -1,0 +1,111 @@
+/* line.c - lines that a person types, by libedit where stdin and stdout are a terminal. */
+#include "line.h"
+
+#include <histedit.h>
+#include <locale.h>
+#include <stdio.h>
+
+#include "os_terminal.h"
+
+struct apusi_line_reader {
+    EditLine *edit; /* NULL: plain lines */
+    History *history;
+    const char *prompt;
+};
+
+static char *prompt_of(EditLine *edit)
+{
+    apusi_line_reader *r = NULL;
+
+    el_get(edit, EL_CLIENTDATA, &r);
+    return (char *)(uintptr_t)(r && r->prompt ? r->prompt : ""); /* libedit does not write to it */
+}
+
+static apus_status open_edit(apusi_line_reader *r)
+{
+    HistEvent event;
+
+    setlocale(LC_CTYPE, ""); /* libedit reads characters by the user's encoding */
+    r->edit = el_init("apus", stdin, stdout, stderr);
+    r->history = history_init();
+    if (!r->edit || !r->history)
+        return apus_fail(APUS_ERR_MEMORY, "the line editor: out of memory");
+    history(r->history, &event, H_SETSIZE, 500);
+    history(r->history, &event, H_SETUNIQUE, 1);
+    el_set(r->edit, EL_CLIENTDATA, r);
+    el_set(r->edit, EL_PROMPT, prompt_of);
+    el_set(r->edit, EL_EDITOR, "emacs");
+    el_set(r->edit, EL_HIST, history, r->history);
+    el_source(r->edit, NULL); /* the user's ~/.editrc */
+    return APUS_OK;
+}
+
+apus_status apusi_line_open(apusi_line_reader **out)
+{
+    apusi_line_reader *r = apus_alloc(sizeof(*r));
+    apus_status st = r ? APUS_OK : APUS_ERR_MEMORY;
+
+    if (r && apusi_is_terminal(stdin) && apusi_is_terminal(stdout))
+        st = open_edit(r);
+    if (st != APUS_OK)
+        apusi_line_close(&r);
+    *out = r;
+    return st;
+}
+
+void apusi_line_close(apusi_line_reader **reader)
+{
+    apusi_line_reader *r = *reader;
+
+    if (!r)
+        return;
+    if (r->edit)
+        el_end(r->edit);
+    if (r->history)
+        history_end(r->history);
+    apus_free(r);
+    *reader = NULL;
+}
+
+static apusi_line read_edited(apusi_line_reader *r, apus_str *out, const apus_cancel *cancel)
+{
+    HistEvent event;
+    int n = 0;
+    const char *line = el_gets(r->edit, &n);
+
+    if (!line || n <= 0) {
+        if (cancel->requested)
+            el_reset(r->edit);
+        return cancel->requested ? APUSI_LINE_INTERRUPTED : APUSI_LINE_END;
+    }
+    if (line[0] != '\n')
+        history(r->history, &event, H_ENTER, line);
+    apus_str_add_bytes(out, line, strcspn(line, "\n"));
+    return APUSI_LINE_READ;
+}
+
+static apusi_line read_plain(const char *prompt, apus_str *out, const apus_cancel *cancel)
+{
+    int c = EOF, n = 0;
+
+    fputs(prompt, stdout);
+    fflush(stdout);
+    while ((c = getc(stdin)) != EOF && c != '\n') {
+        const char byte = (char)c;
+
+        if (byte) /* a NUL would cut the text short */
+            apus_str_add_bytes(out, &byte, 1);
+        n++;
+    }
+    if (cancel->requested)
+        return APUSI_LINE_INTERRUPTED;
+    return c == EOF && !n ? APUSI_LINE_END : APUSI_LINE_READ;
+}
+
+apusi_line apusi_line_read(apusi_line_reader *reader, const char *prompt, apus_str *out,
+                           const apus_cancel *cancel)
+{
+    apus_str_add(out, ""); /* an empty line is a text too */
+    reader->prompt = prompt;
+    return reader->edit ? read_edited(reader, out, cancel) : read_plain(prompt, out, cancel);
+}

@@ -1,0 +1,20 @@
+/* line.h - lines that a person types: with editing and history on a terminal, plain elsewhere. */
+#ifndef APUSI_LINE_H
+#define APUSI_LINE_H
+
+#include "str.h"
+
+typedef struct apusi_line_reader apusi_line_reader;
+
+typedef enum apusi_line { APUSI_LINE_READ, APUSI_LINE_END, APUSI_LINE_INTERRUPTED } apusi_line;
+
+/* Errors: APUS_ERR_MEMORY. */
+apus_status apusi_line_open(apusi_line_reader **out);
+void apusi_line_close(apusi_line_reader **reader); /* accepts &{NULL} */
+
+/* Show the prompt and append a line, without its end, to *out.  INTERRUPTED: a signal came, which
+ * has set cancel->requested. */
+apusi_line apusi_line_read(apusi_line_reader *reader, const char *prompt, apus_str *out,
+                           const apus_cancel *cancel);
+
+#endif

@@ -1,0 +1,249 @@
+/* bench.c - speed of a model: the session of inference and the steps of training under a clock.
+ * It stands in this layer because it trains. */
+#include "apus/bench.h"
+
+#include "bench_internal.h"
+#include "os.h"
+
+#define CHUNK 512u
+
+apus_status apus_bench_open(apus_bench **out, const char *model, const apus_bench_params *params)
+{
+    apus_status st;
+    apus_bench *b = apus_alloc(sizeof(*b));
+
+    *out = NULL;
+    if (!b)
+        return APUS_ERR_MEMORY;
+    b->max_tokens = params->max_tokens < 16 ? 16 : params->max_tokens;
+    APUS_TRY(apus_model_open(&b->model, model,
+                             &(apus_model_params) {
+                                 .device = params->device,
+                                 .torch_dtype = params->torch_dtype,
+                                 .max_positions = b->max_tokens,
+                             }));
+    b->ids = apus_calloc(b->max_tokens, sizeof(*b->ids));
+    b->labels = apus_calloc(b->max_tokens, sizeof(*b->labels));
+    if (!b->ids || !b->labels)
+        APUS_TRY(APUS_ERR_MEMORY);
+    for (uint32_t i = 0; i < b->max_tokens; i++) { /* spread over the vocabulary */
+        b->ids[i] = (uint32_t)(i * UINT64_C(2654435761) % b->model->dims.vocab);
+        b->labels[i] = (int32_t)b->ids[i];
+    }
+    *out = b;
+    return APUS_OK;
+
+fail:
+    apus_bench_close(&b);
+    return st;
+}
+
+static void drop_session(apus_bench *b)
+{
+    if (b->session)
+        apus_sequence_release(apus_session_cache(b->session), &b->sequence);
+    apus_session_destroy(&b->session);
+}
+
+static void drop_step(apus_bench *b)
+{
+    apus_train_step_destroy(&b->step);
+    apus_adapters_destroy(&b->adapters);
+}
+
+void apus_bench_close(apus_bench **bench)
+{
+    apus_bench *b = *bench;
+
+    if (!b)
+        return;
+    drop_session(b);
+    drop_step(b);
+    apus_model_close(&b->model);
+    apus_free(b->ids);
+    apus_free(b->labels);
+    apus_free(b);
+    *bench = NULL;
+}
+
+const apus_model *apus_bench_model(const apus_bench *bench)
+{
+    return bench->model;
+}
+
+void apus_bench_describe(const apus_bench *b, apus_bench_about *out)
+{
+    const apus_model *m = b->model;
+    uint64_t bytes[APUS_DTYPE_COUNT] = { 0 };
+    apus_dtype most = APUS_F32;
+
+    for (uint32_t i = 0; i < m->n_weights; i++) {
+        const apus_weight *w = &m->weights[i];
+
+        bytes[w->dtype] += w->cols ? w->bytes : 0;
+        if (bytes[w->dtype] > bytes[most])
+            most = w->dtype;
+    }
+    *out = (apus_bench_about) {
+        .weight_type = apus_dtype_of(most)->name,
+        .cache_type = apus_dtype_of(m->cache_dtype)->name,
+        .chunk = CHUNK,
+        .model_bytes = m->weight_bytes,
+        .choices = b->choices,
+    };
+}
+
+/* ---- reading and writing ---- */
+
+/* A session is made when the first test comes, after whatever training held was freed. */
+static apus_status need_session(apus_bench *b)
+{
+    if (b->session)
+        return APUS_OK;
+    drop_step(b);
+    return apus_session_create(&b->session, b->model,
+                               &(apus_session_params) {
+                                   .tokens = b->max_tokens,
+                                   .chunk = CHUNK,
+                                   .max_sequences = 1,
+                               });
+}
+
+/* Weights that one run reads: all, but for an embedding of its own, of which it reads rows. */
+static double weight_bytes(const apus_model *m)
+{
+    const char *head = apus_model_head_name(m);
+    double sum = 0;
+
+    for (uint32_t i = 0; i < m->n_weights; i++) {
+        const apus_weight *w = &m->weights[i];
+
+        if (w->rows != m->dims.vocab || !strcmp(w->name, head))
+            sum += (double)w->bytes;
+    }
+    return sum;
+}
+
+static double cache_bytes(const apus_model *m, uint32_t tokens)
+{
+    const apus_net_dims *d = &m->dims;
+    const double each = m->cache_dtype == APUS_F32 ? 4 : 2;
+
+    return 2.0 * d->layers * d->kv_heads * d->head_dim * each * tokens;
+}
+
+/* Run n more tokens at once and count what it took. */
+static apus_status run_tokens(apus_bench *b, uint32_t n, apus_bench_run *out)
+{
+    const apus_session_item item = {
+        .sequence = &b->sequence,
+        .tokens = b->ids + b->sequence.length,
+        .n = n,
+        .adapter = UINT32_MAX,
+    };
+    const apus_plan_info *info;
+    apus_plan *plan;
+    uint32_t bucket = 1, drawn;
+
+    APUS_FORWARD(apus_session_run(b->session, &item, 1, &drawn, NULL));
+    if (!out)
+        return APUS_OK;
+    APUS_FORWARD(apus_session_plan(b->session, n, 1, &plan));
+    info = apus_plan_about(plan);
+    while (bucket < n)
+        bucket *= 2;
+    out->flops += info->flops * n / (bucket > CHUNK ? CHUNK : bucket);
+    out->bytes += weight_bytes(b->model) + cache_bytes(b->model, b->sequence.length);
+    b->choices = info->choices_hash;
+    return APUS_OK;
+}
+
+static apus_status read_tokens(apus_bench *b, uint32_t n, apus_bench_run *out)
+{
+    while (n) {
+        const uint32_t piece = n < CHUNK ? n : CHUNK;
+
+        APUS_FORWARD(run_tokens(b, piece, out));
+        n -= piece;
+    }
+    return APUS_OK;
+}
+
+apus_status apus_bench_generate(apus_bench *b, const apus_bench_test *test, apus_bench_run *out)
+{
+    const uint64_t all = (uint64_t)test->depth + test->prompt + test->gen;
+    uint64_t start;
+
+    *out = (apus_bench_run) { 0 };
+    if (!test->prompt && !test->gen)
+        return apus_fail(APUS_ERR_ARG, "bench: a test of no tokens");
+    if (all > b->max_tokens || all > b->model->max_positions)
+        return apus_fail(APUS_ERR_ARG, "bench: %llu tokens are more than the model's %u positions",
+                         (unsigned long long)all, b->model->max_positions);
+    APUS_FORWARD(need_session(b));
+    apus_cache_truncate(apus_session_cache(b->session), &b->sequence, 0);
+    APUS_FORWARD(read_tokens(b, test->depth, NULL));
+    start = apus_now_ns();
+    APUS_FORWARD(read_tokens(b, test->prompt, out));
+    for (uint32_t i = 0; i < test->gen; i++)
+        APUS_FORWARD(run_tokens(b, 1, out));
+    out->seconds = (double)(apus_now_ns() - start) * 1e-9;
+    return APUS_OK;
+}
+
+/* ---- training ---- */
+
+static apus_status need_step(apus_bench *b, const apus_bench_train_params *p)
+{
+    const uint32_t rank = p->rank ? p->rank : 8;
+    const apus_lora_config lora = { .rank = rank, .alpha = 32, .seed = 42 };
+
+    if (b->step && b->train_tokens == p->tokens && b->train_rank == rank &&
+        b->train_recompute == p->recompute)
+        return APUS_OK;
+    drop_session(b);
+    drop_step(b);
+    APUS_FORWARD(apus_adapters_create(&b->adapters, b->model, 1, rank));
+    APUS_FORWARD(apus_adapters_new(b->adapters, 0, &lora));
+    APUS_FORWARD(apus_train_step_create(&b->step, b->model,
+                                        &(apus_train_step_params) {
+                                            .adapters = b->adapters,
+                                            .max_sequences = 1,
+                                            .recompute = p->recompute,
+                                            .beta1 = 0.9f,
+                                            .beta2 = 0.95f,
+                                            .eps = 1e-8f,
+                                            .decay = 0.1f,
+                                        }));
+    APUS_FORWARD(apus_train_step_prepare(b->step, p->tokens, 1, false));
+    b->train_tokens = p->tokens;
+    b->train_rank = rank;
+    b->train_recompute = p->recompute;
+    b->train_steps = 0;
+    return APUS_OK;
+}
+
+apus_status apus_bench_train(apus_bench *b, const apus_bench_train_params *p, apus_bench_run *out)
+{
+    const apus_train_sequence sequence = { .ids = b->ids, .labels = b->labels, .n = p->tokens };
+    apus_train_numbers numbers;
+    apus_plan *plan;
+    uint64_t start;
+
+    *out = (apus_bench_run) { 0 };
+    if (p->tokens < 2 || p->tokens > b->max_tokens)
+        return apus_fail(APUS_ERR_ARG, "bench: a training step of %u tokens; from 2 to %u will do",
+                         p->tokens, b->max_tokens);
+    APUS_FORWARD(need_step(b, p));
+    b->train_steps++;
+    start = apus_now_ns();
+    APUS_FORWARD(
+        apus_train_micro(b->step, &sequence, 1, 1.0 / (p->tokens - 1), b->train_steps, 42, NULL));
+    APUS_FORWARD(apus_train_update(b->step, 1e-4, 1, b->train_steps));
+    APUS_FORWARD(apus_train_read(b->step, &numbers));
+    out->seconds = (double)(apus_now_ns() - start) * 1e-9;
+    APUS_FORWARD(apus_train_plan(b->step, p->tokens, 1, &plan));
+    out->flops = apus_plan_about(plan)->flops;
+    b->choices = apus_plan_about(plan)->choices_hash;
+    return APUS_OK;
+}

@@ -1,0 +1,449 @@
+/* What goes wrong outside the program ends it with one sentence that says what, where and what to
+ * do, and with the exit code that cmds.h promises; nothing half-written is left behind. */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "child.h"
+
+static char *words_of(const char *line, char **words)
+{
+    char *text = apus_strdup(line);
+
+    child_split(text, words, CHILD_WORDS);
+    return text;
+}
+
+/* Valid until the program ends. */
+static const char *new_folder(void)
+{
+    static char paths[64][512];
+    static int n;
+    char *path = paths[n];
+
+    APUS_BUG_IF(n == 63);
+    snprintf(path, sizeof(paths[0]), "%s/case%d", harness_folder(), n++);
+    CHECK_OK(apus_dir_create(path));
+    return path;
+}
+
+static bool run_with(child *c, const char *line, const child_params *p)
+{
+    char *words[CHILD_WORDS], *text = words_of(line, words);
+    const bool ok = child_run(c, words, p);
+
+    apus_free(text);
+    return ok;
+}
+
+/* The words are in what the program said. */
+static void says(const child *c, const char *words)
+{
+    if (!strstr(c->err, words) && !CHECK(!"the text is there"))
+        fprintf(stderr, "not said: %s\nsaid (exit %d):\n%s\n", words, c->code, c->err);
+}
+
+/* The program fails so and names these; NULL: no second text. */
+static void fails(const char *folder, const char *line, int code, const char *a, const char *b)
+{
+    child c;
+
+    if (!run_with(&c, line, &(child_params) { .folder = folder }))
+        return;
+    if (!CHECK_EQ_U64(c.code, code))
+        fprintf(stderr, "apus %s\n%s\n", line, c.err);
+    says(&c, ": error: ");
+    says(&c, a);
+    if (b)
+        says(&c, b);
+    child_release(&c);
+}
+
+static bool has_device(void)
+{
+    static int known; /* 1: yes, 2: no */
+    child c;
+
+    if (!known) {
+        known = 2;
+        if (run_with(&c, "devices", &(child_params) { .folder = new_folder() })) {
+            known = c.code == 0 ? 1 : 2;
+            child_release(&c);
+        }
+    }
+    if (known == 2)
+        harness_skip("there is no Vulkan device");
+    return known == 1;
+}
+
+static void put(const char *folder, const char *name, const void *data, size_t bytes)
+{
+    char *path = apus_path_join(folder, name);
+
+    CHECK_OK(apus_file_write(path, data, bytes));
+    apus_free(path);
+}
+
+static void put_text(const char *folder, const char *name, const char *text)
+{
+    put(folder, name, text, strlen(text));
+}
+
+/* The tiny model in `folder`/m, with `cut` bytes of its weights missing at the end. */
+static void put_model(const char *folder, size_t cut)
+{
+    static const char *const names[] = { "config.json", "tokenizer.json", "tokenizer_config.json",
+                                         "model.safetensors" };
+    char *to = apus_path_join(folder, "m");
+
+    CHECK_OK(apus_dir_create(to));
+    for (size_t i = 0; i < APUS_COUNT(names); i++) {
+        char *from = apus_path_join(harness_fixture("tiny"), names[i]), *data = NULL;
+        size_t bytes = 0;
+
+        if (CHECK_OK(apus_file_read(&data, &bytes, from, 1 << 24)))
+            put(to, names[i], data, i == 3 ? bytes - cut : bytes);
+        apus_free(data);
+        apus_free(from);
+    }
+    apus_free(to);
+}
+
+#define ROW(question, answer)                                                                      \
+    "{\"messages\": [{\"role\": \"user\", \"content\": \"" question "\"}, "                        \
+    "{\"role\": \"assistant\", \"content\": \"" answer "\"}]}\n"
+#define SFT "sft --model m --template chatml --dataset rows.jsonl "
+#define FEW                                                                                        \
+    "--max_steps 2 --per_device_train_batch_size 1 --gradient_accumulation_steps 1 "               \
+    "--report_to none --output_dir o --add_version false "
+
+/* A folder with model m and rows.jsonl. */
+static const char *workplace(void)
+{
+    const char *folder = new_folder();
+
+    put_model(folder, 0);
+    put_text(folder, "rows.jsonl", ROW("red", "red") ROW("blue", "blue"));
+    return folder;
+}
+
+/* ---- flags ---- */
+
+TEST(wrong_calls_end_with_2)
+{
+    const char *folder = new_folder();
+
+    fails(folder, "sft --lora_rnak 4", 2, "unknown flag --lora_rnak", "--lora_rank?");
+    fails(folder, "sft --lora_rank abc", 2, "--lora_rank", "abc");
+    fails(folder, "sft --model m", 2, "--dataset is missing", NULL);
+    fails(folder, "sft --dataset x", 2, "--model is missing", NULL);
+    fails(folder, "sft --model m --dataset x --deepspeed zero2", 2, "--deepspeed", "not supported");
+    fails(folder, "export --adapters a", 2, "--merge_lora true", NULL);
+    fails(folder, "bench -m m -p x", 2, "--n_prompt", NULL);
+}
+
+/* ---- files ---- */
+
+TEST(missing_files_are_named)
+{
+    const char *folder = workplace();
+
+    fails(folder, "sft --model nowhere --dataset rows.jsonl", 1, "nowhere", NULL);
+    fails(folder, "sft --model m --template chatml --dataset none.jsonl", 1, "none.jsonl", NULL);
+    fails(folder, "infer --model m --template chatml --val_dataset none.jsonl", 1, "none.jsonl",
+          NULL);
+    fails(folder, "infer --model m --template chatml --adapters gone", 1, "gone", NULL);
+    fails(folder, "inspect nowhere", 1, "nowhere", NULL);
+    fails(folder, "export --model m --adapters gone --merge_lora true", 1, "gone", NULL);
+    fails(folder, "sft --model m --template nope --dataset rows.jsonl", 1, "nope", NULL);
+    fails(folder, SFT FEW "--resume_from_checkpoint gone", 1, "gone", NULL);
+}
+
+TEST(a_model_without_a_tokenizer)
+{
+    const char *folder = workplace();
+    char *path = apus_path_join(folder, "m/tokenizer.json");
+
+    CHECK_OK(apus_path_remove(path));
+    apus_free(path);
+    fails(folder, SFT, 1, "tokenizer.json", NULL);
+}
+
+TEST(truncated_safetensors)
+{
+    const char *folder = new_folder();
+
+    put_model(folder, 1000);
+    put_text(folder, "rows.jsonl", ROW("red", "red"));
+    fails(folder, SFT, 1, "model.safetensors", NULL);
+    fails(folder, "inspect m", 1, "model.safetensors", NULL);
+}
+
+TEST(lying_safetensors)
+{
+    static const char lie[] = "\x7f\xff\xff\xff\xff\xff\xff\x7f{}";
+    static const char *const headers[] = {
+        "{\"model.embed_tokens.weight\":{\"dtype\":\"BF16\",\"shape\":[272,64],"
+        "\"data_offsets\":[0,18446744073709551615]}}",
+        "{\"model.embed_tokens.weight\":{\"dtype\":\"BF16\","
+        "\"shape\":[4294967296,4294967296,4294967296],\"data_offsets\":[0,8]}}",
+        "{\"model.embed_tokens.weight\":{\"dtype\":\"BF16\",\"shape\":[272,64],"
+        "\"data_offsets\":[8,0]}}",
+        "{\"model.embed_tokens.weight\":",
+    };
+    const char *folder = workplace();
+
+    put(folder, "m/model.safetensors", lie, sizeof(lie) - 1);
+    fails(folder, "inspect m", 1, "model.safetensors", NULL);
+    for (size_t i = 0; i < APUS_COUNT(headers); i++) {
+        char *file = apus_alloc(8 + strlen(headers[i]) + 8);
+        const uint64_t n = strlen(headers[i]);
+
+        memcpy(file, &n, 8);
+        memcpy(file + 8, headers[i], n);
+        put(folder, "m/model.safetensors", file, 8 + n + 8);
+        apus_free(file);
+        fails(folder, "inspect m", 1, "model.safetensors", NULL);
+    }
+}
+
+TEST(truncated_and_lying_gguf)
+{
+    const char *folder = new_folder();
+    uint64_t head[4] = { 0 };
+
+    memcpy(head, "GGUF\3\0\0\0", 8);
+    head[1] = UINT64_C(1) << 60; /* tensors */
+    put(folder, "a.gguf", head, sizeof(head));
+    fails(folder, "inspect a.gguf", 1, "a.gguf", NULL);
+    head[1] = 1;
+    head[2] = UINT64_MAX; /* values */
+    put(folder, "a.gguf", head, sizeof(head));
+    fails(folder, "inspect a.gguf", 1, "a.gguf", NULL);
+    head[2] = 1;
+    head[3] = UINT64_C(1) << 62; /* length of the first name */
+    put(folder, "a.gguf", head, sizeof(head));
+    fails(folder, "inspect a.gguf", 1, "a.gguf", NULL);
+    put(folder, "a.gguf", head, 12);
+    fails(folder, "inspect a.gguf", 1, "a.gguf", NULL);
+    put(folder, "a.gguf", "not a model", 11);
+    fails(folder, "infer --model a.gguf", 1, "a.gguf", NULL);
+}
+
+/* ---- rows ---- */
+
+TEST(malformed_lines_are_named_by_file_line_and_column)
+{
+    const char *folder = workplace();
+
+    put_text(folder, "rows.jsonl", ROW("red", "red") "{\"messages\": [}\n");
+    fails(folder, SFT FEW, 1, "rows.jsonl:2: column 15", NULL);
+    put_text(folder, "rows.jsonl", "");
+    fails(folder, SFT FEW, 1, "rows.jsonl", NULL);
+}
+
+TEST(rows_without_an_answer_are_left_out)
+{
+    const char *folder = workplace();
+    child c;
+
+    if (!has_device())
+        return;
+    put_text(folder, "rows.jsonl",
+             ROW("red", "red") "{\"messages\": [{\"role\": \"user\", \"content\": \"red\"}]}\n" ROW(
+                 "blue", "blue"));
+    REQUIRE(run_with(&c, SFT FEW, &(child_params) { .folder = folder }));
+    CHECK_EQ_U64(c.code, 0);
+    says(&c, "[WARNING:apus] ");
+    says(&c, "rows.jsonl:2");
+    says(&c, "train_dataset: 2 rows");
+    child_release(&c);
+    put_text(folder, "rows.jsonl",
+             "{\"messages\": [{\"role\": \"user\", \"content\": \"red\"}]}\n");
+    fails(folder, SFT FEW, 1, "rows", NULL);
+}
+
+TEST(rows_that_are_all_too_long)
+{
+    fails(workplace(), SFT FEW "--max_length 8", 2, "--max_length 8", NULL);
+}
+
+/* ---- devices ---- */
+
+TEST(unknown_devices_are_answered_with_those_there_are)
+{
+    if (!has_device())
+        return;
+    fails(workplace(), SFT FEW "--device voodoo", 1, "voodoo", "0: ");
+}
+
+TEST(no_driver)
+{
+    const child_params p = { .folder = workplace(),
+                             .env = { "VK_DRIVER_FILES=/nonexistent",
+                                      "VK_ICD_FILENAMES=/nonexistent",
+                                      "VK_LOADER_DRIVERS_DISABLE=*" } };
+    child c;
+
+    REQUIRE(run_with(&c, "devices", &p));
+    CHECK_EQ_U64(c.code, 1);
+    says(&c, "apus devices: error: ");
+    says(&c, "driver");
+    child_release(&c);
+    REQUIRE(run_with(&c, SFT FEW, &p));
+    CHECK_EQ_U64(c.code, 1);
+    says(&c, "driver");
+    child_release(&c);
+}
+
+/* ---- adapters ---- */
+
+/* An adapter of one module, whose lora_A has `cols` columns. */
+static void put_adapter(const char *folder, uint32_t cols)
+{
+    static const char config[] = "{\"peft_type\": \"LORA\", \"r\": 8, \"lora_alpha\": 32, "
+                                 "\"target_modules\": [\"q_proj\"]}";
+    static const char name[] = "base_model.model.model.layers.0.self_attn.q_proj.lora_";
+    const size_t a = (size_t)8 * cols * 4, b = (size_t)64 * 8 * 4;
+    char *header = apus_format("{\"%sA.weight\":{\"dtype\":\"F32\",\"shape\":[8,%u],"
+                               "\"data_offsets\":[0,%zu]},\"%sB.weight\":{\"dtype\":\"F32\","
+                               "\"shape\":[64,8],\"data_offsets\":[%zu,%zu]}}",
+                               name, cols, a, name, a, a + b);
+    const uint64_t n = strlen(header);
+    char *file = apus_alloc(8 + n + a + b);
+
+    memcpy(file, &n, 8);
+    memcpy(file + 8, header, n);
+    put(folder, "a/adapter_model.safetensors", file, 8 + n + a + b);
+    put_text(folder, "a/adapter_config.json", config);
+    apus_free(file);
+    apus_free(header);
+}
+
+TEST(an_adapter_of_another_shape)
+{
+    const char *folder = workplace();
+    char *path = apus_path_join(folder, "a");
+    child c;
+
+    if (!has_device())
+        return;
+    CHECK_OK(apus_dir_create(path));
+    apus_free(path);
+    put_adapter(folder, 32);
+    fails(folder, "infer --model m --template chatml --adapters a", 1, "q_proj", "32");
+    put_adapter(folder, 64);
+    REQUIRE(run_with(&c, "infer --model m --template chatml --adapters a --max_new_tokens 2",
+                     &(child_params) { .folder = folder, .input = "red\nexit\n" }));
+    CHECK_EQ_U64(c.code, 0);
+    child_release(&c);
+    fails(folder, "infer --adapters a", 2, "--model is missing", "a/args.json");
+    put_text(folder, "a/adapter_config.json", "{\"peft_type\": \"LOHA\", \"r\": 8}");
+    fails(folder, "infer --model m --template chatml --adapters a", 1, "LOHA", NULL);
+}
+
+/* ---- what cannot be written ---- */
+
+TEST(a_full_disk)
+{
+    const char *folder = workplace();
+    char *path = apus_path_join(folder, "o");
+    child c;
+
+    if (!has_device())
+        return;
+    fails(folder,
+          "infer --model m --template chatml --val_dataset rows.jsonl --max_new_tokens 1 "
+          "--result_path /dev/full",
+          1, "/dev/full", "no space left on device");
+    CHECK_OK(apus_dir_create(path));
+    apus_free(path);
+    REQUIRE(run_with(&c, SFT FEW, &(child_params) { .folder = folder, .small_disk = "o" }));
+    if (c.code == 125) {
+        harness_skip("a small file system cannot be mounted here");
+    } else {
+        CHECK_EQ_U64(c.code, 1);
+        says(&c, "apus sft: error: ");
+        says(&c, "/o: a checkpoint needs 1.2 MiB and the disk has ");
+    }
+    child_release(&c);
+}
+
+TEST(folders_that_cannot_be_made)
+{
+    const char *folder = workplace();
+
+    if (!has_device())
+        return;
+    put_text(folder, "file", "x");
+    fails(folder, SFT FEW "--output_dir file/o", 1, "file/o", NULL);
+    fails(folder, SFT FEW "--output_dir /proc/o", 1, "/proc/o", NULL);
+    fails(folder,
+          "infer --model m --template chatml --val_dataset rows.jsonl --max_new_tokens 1 "
+          "--result_path file/r.jsonl",
+          1, "file", NULL);
+    if (geteuid() != 0) { /* root writes everywhere */
+        char *path = apus_path_join(folder, "locked");
+
+        CHECK_OK(apus_dir_create(path));
+        chmod(path, 0500);
+        fails(folder, SFT FEW "--output_dir locked/o", 1, "locked/o", NULL);
+        apus_free(path);
+    }
+}
+
+/* ---- interruptions ---- */
+
+TEST(an_interrupted_training_leaves_a_checkpoint)
+{
+    const char *folder = workplace();
+    child c;
+    char *line = NULL, *at;
+    unsigned step = 0;
+
+    if (!has_device())
+        return;
+    REQUIRE(run_with(&c, SFT FEW "--max_steps 1000000",
+                     &(child_params) { .folder = folder, .interrupt_at = "'5/1000000'" }));
+    CHECK_EQ_U64(c.code, 130);
+    at = strstr(c.err, "Saving model checkpoint to ");
+    if (CHECK(at != NULL) && (at = strstr(at, "checkpoint-")) != NULL)
+        step = (unsigned)strtoul(at + 11, NULL, 10);
+    CHECK(step > 0);
+    child_release(&c);
+    line = apus_format(SFT "--max_steps %u --per_device_train_batch_size 1 --report_to none "
+                           "--gradient_accumulation_steps 1 --output_dir p --add_version false "
+                           "--resume_from_checkpoint o/checkpoint-%u",
+                       step + 1, step);
+    REQUIRE(run_with(&c, line, &(child_params) { .folder = folder }));
+    if (!CHECK_EQ_U64(c.code, 0))
+        fprintf(stderr, "%s\n", c.err);
+    child_release(&c);
+    apus_free(line);
+}
+
+TEST(a_chat_ends_quietly_where_its_input_ends)
+{
+    const child_params p[] = {
+        { .folder = workplace(), .input = "" },
+        { .folder = workplace(), .input = "red" },
+        { .folder = workplace(), .input = "multi-line\nred" },
+        { .folder = workplace(), .input = "reset-system\n" },
+        { .folder = workplace(),
+          .input = "reset-system\nYou are kind.\nred\nclear\nred\nQUIT\nred\n" },
+    };
+    child c;
+
+    if (!has_device())
+        return;
+    for (size_t i = 0; i < APUS_COUNT(p); i++) {
+        size_t answers = 0;
+
+        REQUIRE(run_with(&c, "infer --model m --template chatml --max_new_tokens 2", &p[i]));
+        if (!CHECK_EQ_U64(c.code, 0))
+            fprintf(stderr, "%s\n", c.err);
+        for (const char *at = c.out; (at = strstr(at, "-----\n")) != NULL; at++)
+            answers++;
+        CHECK_EQ_U64(answers, i == 0 || i == 3 ? 0 : i == 4 ? 2 : 1);
+        child_release(&c);
+    }
+}
