@@ -323,6 +323,14 @@ static apus_status after_step(apusi_trainer *t, const apus_sampler_step *s,
     return APUS_OK;
 }
 
+/* Cancelled: what was learned so far is kept. */
+static apus_status stop(apusi_trainer *t, uint64_t last, double epoch)
+{
+    if (last > t->start_step)
+        APUS_FORWARD(apusi_checkpoint_write(t, last, epoch, false));
+    return apus_fail(APUS_ERR_CANCELLED, "stopped after step %llu", (unsigned long long)last);
+}
+
 static apus_status loop(apusi_trainer *t, double *epoch)
 {
     apus_sampler_step s;
@@ -331,17 +339,15 @@ static apus_status loop(apusi_trainer *t, double *epoch)
 
     *epoch = 0;
     while (apus_sampler_next(t->sampler, &s)) {
-        const apus_status st = run_step(t, &s, &numbers);
-        if (st == APUS_ERR_CANCELLED) { /* what was learned so far is kept */
-            if (last > t->start_step)
-                APUS_FORWARD(apusi_checkpoint_write(t, last, *epoch, false));
-            return apus_fail(APUS_ERR_CANCELLED, "stopped after step %llu",
-                             (unsigned long long)last);
+        apus_status st = run_step(t, &s, &numbers);
+        if (st == APUS_OK) {
+            last = s.number;
+            *epoch = s.epoch;
+            st = after_step(t, &s, &numbers); /* an evaluation may be cancelled too */
         }
+        if (st == APUS_ERR_CANCELLED)
+            return stop(t, last, *epoch);
         APUS_FORWARD(st);
-        last = s.number;
-        *epoch = s.epoch;
-        APUS_FORWARD(after_step(t, &s, &numbers));
     }
     return APUS_OK;
 }

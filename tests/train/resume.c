@@ -220,3 +220,44 @@ TEST(killed_at_any_moment)
         CHECK_OK(apus_train(&p, NULL, &result));
     }
 }
+
+/* Asks the run to stop after a step. */
+typedef struct stopper {
+    apus_cancel cancel;
+    uint64_t at;
+} stopper;
+
+static void stop_at(void *user, const apus_train_progress *progress)
+{
+    stopper *s = user;
+
+    if (progress->step == s->at)
+        s->cancel.requested = 1;
+}
+
+/* Stopped after step 10, where an evaluation follows, and after 7, where a step does. */
+TEST(cancelled_runs_end_with_a_checkpoint)
+{
+    for (uint64_t at = 7; at <= 10; at += 3) {
+        char out[1024], checkpoint[1400];
+        apus_train_result result;
+        stopper s = { .at = at };
+
+        snprintf(out, sizeof(out), "%s/cancel%u", harness_folder(), (unsigned)at);
+        apus_train_params p = base(out);
+        p.save_steps = 20;
+        p.cancel = &s.cancel;
+        const apus_status st =
+            apus_train(&p, &(apus_train_callbacks) { .user = &s, .step = stop_at }, &result);
+        if (st == APUS_ERR_MISSING) {
+            harness_skip("%s", apus_error_text());
+            return;
+        }
+        CHECK_EQ_U64(st, APUS_ERR_CANCELLED);
+        CHECK_EQ_U64(newest(out), at);
+        snprintf(checkpoint, sizeof(checkpoint), "%s/checkpoint-%u", out, (unsigned)at);
+        p.cancel = NULL;
+        p.resume = checkpoint;
+        CHECK_OK(apus_train(&p, NULL, &result));
+    }
+}
