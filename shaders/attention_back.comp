@@ -44,7 +44,8 @@ void main()
     const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
     const uint from = p.window != 0 && pos0 + 1 > p.window ? pos0 + 1 - p.window : 0;
     const uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
-    for (uint j = from; j < to; j++) {
+    uint j = from;
+    do {
         const uint row = key_row(s, base, j);
         const uvec2 k_at = key_at(p.k, row, kv), v_at = key_at(p.v, row, kv);
         float x[TM], y[TM];
@@ -70,7 +71,7 @@ void main()
             [[unroll]] for (uint t = 0; t < TM; t++)
                 d_q[t * E4 + e] += x[t] * k;
         }
-    }
+    } while (++j < to);
     [[unroll]] for (uint t = 0; t < TM; t++) {
         const uint r = t * lanes + lane;
         if (r >= n * GROUP)

@@ -33,10 +33,11 @@ void main()
         v[e] = BufF4(key_at(p.v, row, kv)).v[e];
         d_k[e] = d_v[e] = vec4(0.0);
     }
-    for (uint t = from; t < to; t++) {
+    uint t = from;
+    do {
         const bool seen = BufU(p.seq).v[t] == s && sees(BufU(p.pos).v[t], key, n_keys);
-        for (uint h = kv * GROUP; h < kv * GROUP + GROUP; h++) {
-            const uint at = t * p.heads + h;
+        [[unroll]] for (uint g = 0; g < GROUP; g++) {
+            const uint at = t * p.heads + kv * GROUP + g;
             const uvec2 q_at = apus_at(p.q, at, 16 * E4), o_at = apus_at(p.d_o, at, 16 * E4);
             float x = 0.0, y = 0.0;
             [[unroll]] for (uint e = 0; e < E4; e++) {
@@ -57,7 +58,7 @@ void main()
                 d_k[e] += ds * BufF4(q_at).v[e];
             }
         }
-    }
+    } while (++t < to);
     if (first + gl_LocalInvocationID.x > last)
         return;
     [[unroll]] for (uint e = 0; e < E4; e++) {

@@ -18,10 +18,12 @@ void main()
 
     if (gl_LocalInvocationID.x != 0)
         return;
-    for (uint r = 0; r < rows; r++) {
-        loss += BufF(p.rows_out).v[2 * r];
-        correct += BufF(p.rows_out).v[2 * r + 1];
-    }
+    uint r = 0;
+    if (rows > 0)
+        do {
+            loss += BufF(p.rows_out).v[2 * r];
+            correct += BufF(p.rows_out).v[2 * r + 1];
+        } while (++r < rows);
     BufF(p.state).v[APUS_STATE_LOSS] += loss;
     BufF(p.state).v[APUS_STATE_CORRECT] += correct;
     BufF(p.state).v[APUS_STATE_TOKENS] += float(rows);

@@ -32,8 +32,9 @@ void main()
         float sum[TM];
         [[unroll]] for (uint i = 0; i < TM; i++)
             sum[i] = 0.0;
+        uint c = 0;
         if (!apus_none(e.a))
-            for (uint c = 0; c < k4; c++) {
+            do {
                 const vec4 a = BufF4(e.a).v[row * k4 + c];
                 [[unroll]] for (uint i = 0; i < TM; i++) {
                     const vec4 x = BufF4(p.x).v[(m0 + i) * k4 + c];
@@ -42,25 +43,27 @@ void main()
                     sum[i] += x.z * a.z;
                     sum[i] += x.w * a.w;
                 }
-            }
+            } while (++c < k4);
         if (r < p.rank)
             [[unroll]] for (uint i = 0; i < TM; i++)
                 BufF(p.h).v[(m0 + i) * p.rank + r] = r < e.rank ? sum[i] : 0.0;
         return;
     }
-    for (uint m = m0; m < min(m0 + TM, rows); m++) {
+    uint m = m0;
+    do {
         const apus_lora_entry e = lora_entry(m);
         const uint row = min(r, max(e.rank, 1) - 1);
         float sum = 0.0;
+        uint c = 0;
         if (!apus_none(e.a))
-            for (uint c = 0; c < k4; c++) {
+            do {
                 const vec4 a = BufF4(e.a).v[row * k4 + c], x = BufF4(p.x).v[m * k4 + c];
                 sum += x.x * a.x;
                 sum += x.y * a.y;
                 sum += x.z * a.z;
                 sum += x.w * a.w;
-            }
+            } while (++c < k4);
         if (r < p.rank)
             BufF(p.h).v[m * p.rank + r] = r < e.rank ? sum : 0.0;
-    }
+    } while (++m < min(m0 + TM, rows));
 }

@@ -29,23 +29,29 @@ void main()
         float sum[TM];
         [[unroll]] for (uint i = 0; i < TM; i++)
             sum[i] = 0.0;
-        for (uint r = 0; r < e.rank; r++) {
-            const float b = BufF(e.b).v[n * e.rank + r];
-            [[unroll]] for (uint i = 0; i < TM; i++)
-                sum[i] += BufF(p.h).v[(m0 + i) * p.rank + r] * b;
-        }
+        uint r = 0;
+        if (e.rank > 0)
+            do {
+                const float b = BufF(e.b).v[n * e.rank + r];
+                [[unroll]] for (uint i = 0; i < TM; i++)
+                    sum[i] += BufF(p.h).v[(m0 + i) * p.rank + r] * b;
+            } while (++r < e.rank);
         if (lane_n < p.n)
             [[unroll]] for (uint i = 0; i < TM; i++)
                 BufF(p.y).v[(m0 + i) * p.n + n] = BufF(p.acc).v[(m0 + i) * p.n + n]
                     + e.scale * sum[i];
         return;
     }
-    for (uint m = m0; m < min(m0 + TM, rows); m++) {
+    uint m = m0;
+    do {
         const apus_lora_entry e = lora_entry(m);
         float sum = 0.0;
-        for (uint r = 0; r < e.rank; r++)
-            sum += BufF(p.h).v[m * p.rank + r] * BufF(e.b).v[n * e.rank + r];
+        uint r = 0;
+        if (e.rank > 0)
+            do
+                sum += BufF(p.h).v[m * p.rank + r] * BufF(e.b).v[n * e.rank + r];
+            while (++r < e.rank);
         if (lane_n < p.n)
             BufF(p.y).v[m * p.n + n] = BufF(p.acc).v[m * p.n + n] + e.scale * sum;
-    }
+    } while (++m < min(m0 + TM, rows));
 }

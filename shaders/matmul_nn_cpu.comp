@@ -36,7 +36,8 @@ void main()
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = vec4(0.0);
-    for (uint c = 0; c < k4; c++) {
+    uint c = 0;
+    do {
         const vec4 b0 = load_row(4 * c, n4), b1 = load_row(4 * c + 1, n4);
         const vec4 b2 = load_row(4 * c + 2, n4), b3 = load_row(4 * c + 3, n4);
         [[unroll]] for (uint i = 0; i < TM; i++) {
@@ -47,7 +48,7 @@ void main()
             sum[i] += a.z * b2;
             sum[i] += a.w * b3;
         }
-    }
+    } while (++c < k4);
     if (lane_n4 >= p.n >> 2)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)

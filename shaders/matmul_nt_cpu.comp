@@ -55,7 +55,8 @@ void main()
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = 0.0;
-    for (uint c0 = 0; c0 < k8; c0 += UNROLL) {
+    uint c0 = 0;
+    do {
         [[unroll]] for (uint u = 0; u < UNROLL; u++) {
             const uint c = c0 + u;
             vec4 b0, b1;
@@ -74,7 +75,8 @@ void main()
                 sum[i] += a1.w * b1.w;
             }
         }
-    }
+        c0 += UNROLL;
+    } while (c0 < k8);
     if (lane_n >= p.n)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)

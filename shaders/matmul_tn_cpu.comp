@@ -41,14 +41,18 @@ void main()
 
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = 0.0;
-    for (; k + 4 <= sum_k; k += 4) {
-        add_row(k, m0, n);
-        add_row(k + 1, m0, n);
-        add_row(k + 2, m0, n);
-        add_row(k + 3, m0, n);
-    }
-    for (; k < sum_k; k++)
-        add_row(k, m0, n);
+    if (sum_k >= 4)
+        do {
+            add_row(k, m0, n);
+            add_row(k + 1, m0, n);
+            add_row(k + 2, m0, n);
+            add_row(k + 3, m0, n);
+            k += 4;
+        } while (k + 4 <= sum_k);
+    if (k < sum_k)
+        do
+            add_row(k, m0, n);
+        while (++k < sum_k);
     if (lane_n >= p.n)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)

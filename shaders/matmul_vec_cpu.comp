@@ -74,9 +74,11 @@ void main()
 
     [[unroll]] for (uint i = 0; i < TM * ROWS; i++)
         sum[i] = 0.0;
-    for (uint c = 0; c < p.k >> 5; c++)
+    uint c = 0;
+    do {
         [[unroll]] for (uint r = 0; r < ROWS; r++)
             add_block(r, min(n0 + r * lanes, p.n - 1), c);
+    } while (++c < p.k >> 5);
     [[unroll]] for (uint r = 0; r < ROWS; r++)
         [[unroll]] for (uint m = 0; m < TM; m++)
             if (n0 + r * lanes < p.n && m < rows)
