@@ -8,7 +8,8 @@
  * algorithm 1.
  * A workgroup takes a block of rows of one sequence and one key-value head; a lane owns query rows
  * (token, head of the group), so that every address of a key or a value is the same for all
- * lanes, and no lane needs another.  The same shader serves prefill, decode and training. */
+ * lanes, and no lane needs another.  Where registers are few (GPUs), SPLIT lanes share each row.
+ * The same shader serves prefill, decode and training. */
 #extension GL_GOOGLE_include_directive : require
 #include "attention.glsl"
 
@@ -16,14 +17,15 @@ const float NONE = -3.0e38;
 
 void main()
 {
-    const uint lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x, kv = gl_WorkGroupID.y;
+    const uint lane = lane_of() / SPLIT, part = lane_of() % SPLIT, kv = gl_WorkGroupID.y;
+    const uint lanes = gl_WorkGroupSize.x / SPLIT;
     const uint block = gl_WorkGroupID.x;
     const uint blocks = apus_live_rows(push.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
     if (block >= blocks)
         return;
     const uint first = BufU(p.blocks).v[2 * block], n = BufU(p.blocks).v[2 * block + 1];
     const uint s = BufU(p.seq).v[first], base = BufU(p.base).v[s], n_keys = BufU(p.n_keys).v[s];
-    vec4 q[TM * E4], o[TM * E4];
+    vec4 q[TM * OWN], o[TM * OWN];
     float top[TM], sum[TM];
     uint pos[TM];
 
@@ -33,9 +35,9 @@ void main()
         top[t] = NONE;
         sum[t] = 0.0;
         pos[t] = BufU(p.pos).v[row];
-        [[unroll]] for (uint e = 0; e < E4; e++) {
-            q[t * E4 + e] = BufF4(at).v[e] * p.scale;
-            o[t * E4 + e] = vec4(0.0);
+        [[unroll]] for (uint e = 0; e < OWN; e++) {
+            q[t * OWN + e] = BufF4(at).v[e * SPLIT + part] * p.scale;
+            o[t * OWN + e] = vec4(0.0);
         }
     }
     const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
@@ -50,15 +52,17 @@ void main()
             v_at[j] = key_at(p.v, row, kv);
             [[unroll]] for (uint t = 0; t < TM; t++)
                 x[t * KEYS + j] = 0.0;
-            [[unroll]] for (uint e = 0; e < E4; e++) {
-                const vec4 k = apus_load4(KV_TYPE, k_at, e);
+            [[unroll]] for (uint e = 0; e < OWN; e++) {
+                const vec4 k = apus_load4(KV_TYPE, k_at, e * SPLIT + part);
                 [[unroll]] for (uint t = 0; t < TM; t++) {
-                    x[t * KEYS + j] += q[t * E4 + e].x * k.x;
-                    x[t * KEYS + j] += q[t * E4 + e].y * k.y;
-                    x[t * KEYS + j] += q[t * E4 + e].z * k.z;
-                    x[t * KEYS + j] += q[t * E4 + e].w * k.w;
+                    x[t * KEYS + j] += q[t * OWN + e].x * k.x;
+                    x[t * KEYS + j] += q[t * OWN + e].y * k.y;
+                    x[t * KEYS + j] += q[t * OWN + e].z * k.z;
+                    x[t * KEYS + j] += q[t * OWN + e].w * k.w;
                 }
             }
+            [[unroll]] for (uint t = 0; t < TM; t++)
+                x[t * KEYS + j] = across(x[t * KEYS + j]);
         }
         [[unroll]] for (uint t = 0; t < TM; t++) {
             float most = top[t], add = 0.0;
@@ -73,14 +77,14 @@ void main()
                 add += x[t * KEYS + j];
             }
             sum[t] = sum[t] * fade + add;
-            [[unroll]] for (uint e = 0; e < E4; e++)
-                o[t * E4 + e] *= fade;
+            [[unroll]] for (uint e = 0; e < OWN; e++)
+                o[t * OWN + e] *= fade;
         }
-        [[unroll]] for (uint e = 0; e < E4; e++)
+        [[unroll]] for (uint e = 0; e < OWN; e++)
             [[unroll]] for (uint j = 0; j < KEYS; j++) {
-                const vec4 v = apus_load4(KV_TYPE, v_at[j], e);
+                const vec4 v = apus_load4(KV_TYPE, v_at[j], e * SPLIT + part);
                 [[unroll]] for (uint t = 0; t < TM; t++)
-                    o[t * E4 + e] += x[t * KEYS + j] * v;
+                    o[t * OWN + e] += x[t * KEYS + j] * v;
             }
     }
     [[unroll]] for (uint t = 0; t < TM; t++) {
@@ -89,9 +93,9 @@ void main()
             continue;
         const uint at = (first + r / GROUP) * p.heads + kv * GROUP + r % GROUP;
         const float share = sum[t] > 0.0 ? 1.0 / sum[t] : 0.0;
-        [[unroll]] for (uint e = 0; e < E4; e++)
-            BufF4(apus_at(p.o, at, 16 * E4)).v[e] = o[t * E4 + e] * share;
-        if (!apus_none(p.lse))
+        [[unroll]] for (uint e = 0; e < OWN; e++)
+            BufF4(apus_at(p.o, at, 16 * E4)).v[e * SPLIT + part] = o[t * OWN + e] * share;
+        if (part == 0 && !apus_none(p.lse))
             BufF(p.lse).v[at] = sum[t] > 0.0 ? top[t] + log(sum[t]) : NONE;
     }
 }

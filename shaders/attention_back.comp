@@ -14,14 +14,15 @@
 
 void main()
 {
-    const uint lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x, kv = gl_WorkGroupID.y;
+    const uint lane = lane_of() / SPLIT, part = lane_of() % SPLIT, kv = gl_WorkGroupID.y;
+    const uint lanes = gl_WorkGroupSize.x / SPLIT;
     const uint blocks = apus_live_rows(push.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
     if (gl_WorkGroupID.x >= blocks)
         return;
     const uint first = BufU(p.blocks).v[2 * gl_WorkGroupID.x], n =
         BufU(p.blocks).v[2 * gl_WorkGroupID.x + 1];
     const uint s = BufU(p.seq).v[first], base = BufU(p.base).v[s], n_keys = BufU(p.n_keys).v[s];
-    vec4 q[TM * E4], d_o[TM * E4], d_q[TM * E4];
+    vec4 q[TM * OWN], d_o[TM * OWN], d_q[TM * OWN];
     float lse[TM], dot_o[TM];
     uint pos[TM];
 
@@ -31,15 +32,15 @@ void main()
         float sum = 0.0;
         pos[t] = BufU(p.pos).v[row];
         lse[t] = BufF(p.lse).v[at];
-        [[unroll]] for (uint e = 0; e < E4; e++) {
-            q[t * E4 + e] = BufF4(apus_at(p.q, at, 16 * E4)).v[e] * p.scale;
-            d_o[t * E4 + e] = BufF4(apus_at(p.d_o, at, 16 * E4)).v[e];
-            d_q[t * E4 + e] = vec4(0.0);
-            sum += dot(d_o[t * E4 + e], BufF4(apus_at(p.o, at, 16 * E4)).v[e]);
+        [[unroll]] for (uint e = 0; e < OWN; e++) {
+            q[t * OWN + e] = BufF4(apus_at(p.q, at, 16 * E4)).v[e * SPLIT + part] * p.scale;
+            d_o[t * OWN + e] = BufF4(apus_at(p.d_o, at, 16 * E4)).v[e * SPLIT + part];
+            d_q[t * OWN + e] = vec4(0.0);
+            sum += dot(d_o[t * OWN + e], BufF4(apus_at(p.o, at, 16 * E4)).v[e * SPLIT + part]);
         }
-        dot_o[t] = sum;
-        if (t * lanes + lane < n * GROUP)
-            BufF(p.dot).v[at] = sum;
+        dot_o[t] = across(sum);
+        if (part == 0 && t * lanes + lane < n * GROUP)
+            BufF(p.dot).v[at] = dot_o[t];
     }
     const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
     const uint from = p.window != 0 && pos0 + 1 > p.window ? pos0 + 1 - p.window : 0;
@@ -51,25 +52,30 @@ void main()
         float x[TM], y[TM];
         [[unroll]] for (uint t = 0; t < TM; t++)
             x[t] = y[t] = 0.0;
-        [[unroll]] for (uint e = 0; e < E4; e++) {
-            const vec4 k = BufF4(k_at).v[e], v = BufF4(v_at).v[e];
+        [[unroll]] for (uint e = 0; e < OWN; e++) {
+            const uint i = e * SPLIT + part;
+            const vec4 k = BufF4(k_at).v[i], v = BufF4(v_at).v[i];
             [[unroll]] for (uint t = 0; t < TM; t++) {
-                x[t] += q[t * E4 + e].x * k.x;
-                x[t] += q[t * E4 + e].y * k.y;
-                x[t] += q[t * E4 + e].z * k.z;
-                x[t] += q[t * E4 + e].w * k.w;
-                y[t] += d_o[t * E4 + e].x * v.x;
-                y[t] += d_o[t * E4 + e].y * v.y;
-                y[t] += d_o[t * E4 + e].z * v.z;
-                y[t] += d_o[t * E4 + e].w * v.w;
+                x[t] += q[t * OWN + e].x * k.x;
+                x[t] += q[t * OWN + e].y * k.y;
+                x[t] += q[t * OWN + e].z * k.z;
+                x[t] += q[t * OWN + e].w * k.w;
+                y[t] += d_o[t * OWN + e].x * v.x;
+                y[t] += d_o[t * OWN + e].y * v.y;
+                y[t] += d_o[t * OWN + e].z * v.z;
+                y[t] += d_o[t * OWN + e].w * v.w;
             }
+        }
+        [[unroll]] for (uint t = 0; t < TM; t++) {
+            x[t] = across(x[t]);
+            y[t] = across(y[t]);
         }
         [[unroll]] for (uint t = 0; t < TM; t++)
             x[t] = sees(pos[t], j, n_keys) ? exp(x[t] - lse[t]) * (y[t] - dot_o[t]) * p.scale : 0.0;
-        [[unroll]] for (uint e = 0; e < E4; e++) {
-            const vec4 k = BufF4(k_at).v[e];
+        [[unroll]] for (uint e = 0; e < OWN; e++) {
+            const vec4 k = BufF4(k_at).v[e * SPLIT + part];
             [[unroll]] for (uint t = 0; t < TM; t++)
-                d_q[t * E4 + e] += x[t] * k;
+                d_q[t * OWN + e] += x[t] * k;
         }
     } while (++j < to);
     [[unroll]] for (uint t = 0; t < TM; t++) {
@@ -77,10 +83,10 @@ void main()
         if (r >= n * GROUP)
             continue;
         const uint at = (first + r / GROUP) * p.heads + kv * GROUP + r % GROUP;
-        [[unroll]] for (uint e = 0; e < E4; e++) {
+        [[unroll]] for (uint e = 0; e < OWN; e++) {
             if (!apus_none(p.acc_q))
-                d_q[t * E4 + e] += BufF4(apus_at(p.acc_q, at, 16 * E4)).v[e];
-            BufF4(apus_at(p.d_q, at, 16 * E4)).v[e] = d_q[t * E4 + e];
+                d_q[t * OWN + e] += BufF4(apus_at(p.acc_q, at, 16 * E4)).v[e * SPLIT + part];
+            BufF4(apus_at(p.d_q, at, 16 * E4)).v[e * SPLIT + part] = d_q[t * OWN + e];
         }
     }
 }

@@ -7,30 +7,30 @@
  *
  *   q, do (T, H*E), lse, dot (T, H)  k, v (T, K*E) f32  ->  d_k, d_v (T, K*E) f32
  *
- * A lane owns the key of one row; query rows are read at uniform addresses, in order; no
- * atomics.  The
- * rows of a sequence stand together, so a workgroup's rows are seen from its first row to the
- * end of its last row's sequence. */
+ * A lane (SPLIT of them, on GPUs) owns the key of one row; query rows are read at addresses that
+ * are the same for all, in order; no atomics.  The rows of a sequence stand together, so a
+ * workgroup's rows are seen from its first row to the end of its last row's sequence. */
 #extension GL_GOOGLE_include_directive : require
 #include "attention.glsl"
 
 void main()
 {
-    const uint lanes = gl_WorkGroupSize.x, kv = gl_WorkGroupID.y, first = gl_WorkGroupID.x * lanes;
+    const uint lane = lane_of() / SPLIT, part = lane_of() % SPLIT, kv = gl_WorkGroupID.y;
+    const uint lanes = gl_WorkGroupSize.x / SPLIT, first = gl_WorkGroupID.x * lanes;
     const uint rows = apus_live_rows(push.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
     if (first >= rows)
         return;
-    const uint last = min(first + lanes, rows) - 1, row = min(first + gl_LocalInvocationID.x, last);
+    const uint last = min(first + lanes, rows) - 1, row = min(first + lane, last);
     const uint s_last = BufU(p.seq).v[last], s_first = BufU(p.seq).v[first];
     const uint from = BIDIRECTIONAL == 1 ? BufU(p.base).v[s_first] : first;
     const uint end = BufU(p.base).v[s_last] + BufU(p.n_keys).v[s_last];
     const uint s = BufU(p.seq).v[row], key = BufU(p.pos).v[row], n_keys = BufU(p.n_keys).v[s];
     const uint to = p.window != 0 && BIDIRECTIONAL == 0 ? min(end, last + p.window) : end;
-    vec4 k[E4], v[E4], d_k[E4], d_v[E4];
+    vec4 k[OWN], v[OWN], d_k[OWN], d_v[OWN];
 
-    [[unroll]] for (uint e = 0; e < E4; e++) {
-        k[e] = BufF4(key_at(p.k, row, kv)).v[e] * p.scale;
-        v[e] = BufF4(key_at(p.v, row, kv)).v[e];
+    [[unroll]] for (uint e = 0; e < OWN; e++) {
+        k[e] = BufF4(key_at(p.k, row, kv)).v[e * SPLIT + part] * p.scale;
+        v[e] = BufF4(key_at(p.v, row, kv)).v[e * SPLIT + part];
         d_k[e] = d_v[e] = vec4(0.0);
     }
     uint t = from;
@@ -40,8 +40,9 @@ void main()
             const uint at = t * p.heads + kv * GROUP + g;
             const uvec2 q_at = apus_at(p.q, at, 16 * E4), o_at = apus_at(p.d_o, at, 16 * E4);
             float x = 0.0, y = 0.0;
-            [[unroll]] for (uint e = 0; e < E4; e++) {
-                const vec4 q = BufF4(q_at).v[e], d_o = BufF4(o_at).v[e];
+            [[unroll]] for (uint e = 0; e < OWN; e++) {
+                const uint i = e * SPLIT + part;
+                const vec4 q = BufF4(q_at).v[i], d_o = BufF4(o_at).v[i];
                 x += k[e].x * q.x;
                 x += k[e].y * q.y;
                 x += k[e].z * q.z;
@@ -51,22 +52,24 @@ void main()
                 y += v[e].z * d_o.z;
                 y += v[e].w * d_o.w;
             }
+            x = across(x);
+            y = across(y);
             const float prob = seen ? exp(x - BufF(p.lse).v[at]) : 0.0;
             const float ds = seen ? prob * (y - BufF(p.dot).v[at]) * p.scale : 0.0;
-            [[unroll]] for (uint e = 0; e < E4; e++) {
-                d_v[e] += prob * BufF4(o_at).v[e];
-                d_k[e] += ds * BufF4(q_at).v[e];
+            [[unroll]] for (uint e = 0; e < OWN; e++) {
+                d_v[e] += prob * BufF4(o_at).v[e * SPLIT + part];
+                d_k[e] += ds * BufF4(q_at).v[e * SPLIT + part];
             }
         }
     } while (++t < to);
-    if (first + gl_LocalInvocationID.x > last)
+    if (first + lane > last)
         return;
-    [[unroll]] for (uint e = 0; e < E4; e++) {
+    [[unroll]] for (uint e = 0; e < OWN; e++) {
         if (!apus_none(p.acc_k))
-            d_k[e] += BufF4(key_at(p.acc_k, row, kv)).v[e];
+            d_k[e] += BufF4(key_at(p.acc_k, row, kv)).v[e * SPLIT + part];
         if (!apus_none(p.acc_v))
-            d_v[e] += BufF4(key_at(p.acc_v, row, kv)).v[e];
-        BufF4(key_at(p.d_k, row, kv)).v[e] = d_k[e];
-        BufF4(key_at(p.d_v, row, kv)).v[e] = d_v[e];
+            d_v[e] += BufF4(key_at(p.acc_v, row, kv)).v[e * SPLIT + part];
+        BufF4(key_at(p.d_k, row, kv)).v[e * SPLIT + part] = d_k[e];
+        BufF4(key_at(p.d_v, row, kv)).v[e * SPLIT + part] = d_v[e];
     }
 }

@@ -2,10 +2,40 @@
 #include "attention.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "attention_back.h"
 #include "attention_problem.h"
 #include "op.h"
+
+#define GPU_LANES 128 /* of a workgroup where rows are split; twice as many at most */
+
+/* Lanes that share a row, so that what a lane keeps of q, o, k, v and their gradients (up to four
+ * times this many numbers) fits its registers: 16, or 8 where subgroups are narrow (Intel). */
+static uint32_t split_of(const apus_caps *caps, uint32_t head_dim)
+{
+    const uint32_t most = caps->subgroup < 32 ? 8 : 16;
+    uint32_t split = 1;
+
+    while (head_dim / split > most && head_dim / 4 % (2 * split) == 0 &&
+           2 * split <= caps->subgroup)
+        split *= 2;
+    return split;
+}
+
+static bool split_fits(const apus_caps *caps, const void *problem)
+{
+    const uint32_t *head_dim = problem;
+
+    return caps->subgroup_shuffle && caps->max_invocations >= 2 * GPU_LANES &&
+           split_of(caps, *head_dim) > 1;
+}
+
+static bool split_chosen(const apus_caps *caps, const void *problem)
+{
+    (void)problem;
+    return caps->device_class == APUS_CLASS_GPU;
+}
 
 /* Rows a lane: as few as fill at least nine lanes in ten, at most 3. */
 static uint32_t rows_a_lane(uint32_t lanes, uint32_t group)
@@ -28,8 +58,9 @@ uint32_t apus_attention_block_tokens(const apus_caps *caps, uint32_t heads, uint
                                      uint32_t head_dim, uint32_t max_rows)
 {
     const uint32_t group = heads / kv_heads, lanes = caps->subgroup;
-    const uint32_t tm = head_dim > 128 ? 1 : rows_a_lane(lanes, group);
-    const uint32_t tokens = lanes * tm / group;
+    const bool split = split_chosen(caps, NULL) && split_fits(caps, &head_dim);
+    const uint32_t tm = head_dim > 128 || split ? 1 : rows_a_lane(lanes, group);
+    const uint32_t tokens = (split ? GPU_LANES / split_of(caps, head_dim) : lanes * tm) / group;
 
     return max_rows <= 1 || tokens == 0 ? 1 : tokens;
 }
@@ -47,9 +78,31 @@ uint32_t apus_blocks_fill(uint32_t *blocks, const uint32_t *first_row, const uin
     return n;
 }
 
-uint32_t apusi_attention_rows(const apus_caps *caps, uint32_t block_tokens, uint32_t group)
+/* split: a row over several lanes of a larger workgroup; lane: a lane has whole rows. */
+static const apus_variant variants[] = {
+    { "split", "attention", .fits = split_fits, .chosen = split_chosen },
+    { "lane", "attention" },
+};
+
+apus_status apusi_attention_spread(apus_lower *l, const char *op, const apus_node *n,
+                                   apusi_attention_lanes *out)
 {
-    return (uint32_t)apus_ceil_div((uint64_t)block_tokens * group, caps->subgroup);
+    const struct apusi_attention_attr *a = n->attr;
+    const uint32_t group = a->p.heads / a->p.kv_heads, subgroup = l->caps->subgroup;
+    const uint64_t rows = (uint64_t)a->s.block_tokens * group;
+    const apus_variant *v = NULL;
+    char what[64];
+
+    snprintf(what, sizeof(what), "%u of %u", group, a->p.head_dim);
+    APUS_FORWARD(apus_choose(l, op, variants, APUS_COUNT(variants), &a->p.head_dim, what, &v));
+    *out = (apusi_attention_lanes) { .split = 1, .lanes = subgroup };
+    if (v == &variants[0]) {
+        out->split = split_of(l->caps, a->p.head_dim);
+        const uint64_t lanes = apus_round_up(rows * out->split, subgroup);
+        out->lanes = lanes < 2 * GPU_LANES ? (uint32_t)lanes : 2 * GPU_LANES;
+    }
+    out->rows = (uint32_t)apus_ceil_div(rows * out->split, out->lanes);
+    return APUS_OK;
 }
 
 apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
@@ -111,20 +164,21 @@ struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_
     };
 }
 
-void apusi_attention_spec(const apus_lower *l, const apus_node *n, apus_dispatch *d)
+void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, apus_dispatch *d)
 {
     const struct apusi_attention_attr *a = n->attr;
     const uint32_t group = a->p.heads / a->p.kv_heads, e = a->p.head_dim;
 
-    d->n_spec = 8;
-    d->spec[0] = l->caps->subgroup;
+    d->n_spec = 9;
+    d->spec[0] = s->lanes;
     d->spec[1] = e / 4;
-    d->spec[2] = apusi_attention_rows(l->caps, a->s.block_tokens, group);
+    d->spec[2] = s->rows;
     d->spec[3] = n->in[APUSI_K]->dtype;
     d->spec[4] = a->s.page_tokens;
     d->spec[5] = group;
     d->spec[6] = a->p.bidirectional;
-    d->spec[7] = e <= 64 ? 4 : e <= 128 ? 2 : 1;
+    d->spec[7] = e / s->split <= 64 ? 4 : e / s->split <= 128 ? 2 : 1;
+    d->spec[8] = s->split;
     d->groups[0] = a->s.max_blocks;
     d->groups[1] = a->p.kv_heads;
     d->live = (apus_rows) { APUS_VAR_BLOCKS, 0, a->s.max_blocks, 1 };
@@ -137,12 +191,14 @@ static apus_status record(apus_lower *l, const apus_node *n)
     struct apus_attention_args args = apusi_attention_args(l, n);
     struct apus_attention_push push = { .step = l->step };
     const apus_tensor *q = n->in[APUSI_Q];
+    apusi_attention_lanes s;
     apus_dispatch d = { .kernel = "attention", .push = &push, .push_bytes = sizeof(push) };
 
+    APUS_FORWARD(apusi_attention_spread(l, "attention", n, &s));
     args.o = apus_address(l, n->out[0]);
     args.lse = n->n_out > 1 ? apus_address(l, n->out[1]) : 0;
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
-    apusi_attention_spec(l, n, &d);
+    apusi_attention_spec(n, &s, &d);
     d.flops = 2.0 * q->dims[0] * q->dims[0] * q->dims[1];
     d.moved = 2.0 * (double)q->bytes;
     return apus_emit(l, &d);

@@ -39,11 +39,12 @@ static apus_status record(apus_lower *l, const apus_node *n)
     struct apus_attention_args args = apusi_attention_args(l, n);
     struct apus_attention_push push = { .step = l->step };
     const apus_tensor *q = n->in[APUSI_Q], *k = n->in[APUSI_K];
-    const uint32_t lanes = l->caps->subgroup;
+    apusi_attention_lanes s;
     apus_dispatch d = { .kernel = "attention_back", .push = &push, .push_bytes = sizeof(push) };
     apus_access access[N_IN + 4];
     uint32_t n_access = 0;
 
+    APUS_FORWARD(apusi_attention_spread(l, "attention_back", n, &s));
     args.o = apus_address(l, n->in[IN_O]);
     args.lse = apus_address(l, n->in[IN_LSE]);
     args.d_o = apus_address(l, n->in[IN_D_O]);
@@ -56,13 +57,14 @@ static apus_status record(apus_lower *l, const apus_node *n)
     access[n_access] = apus_writes(l, n->out[OUT_D_Q]);
     access[n_access + 1] = apus_writes(l, n->out[OUT_DOT]);
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
-    apusi_attention_spec(l, n, &d);
+    apusi_attention_spec(n, &s, &d);
     d.access = access;
     d.n_access = n_access + 2;
     d.flops = 3.0 * q->dims[0] * q->dims[0] * q->dims[1];
     d.moved = 4.0 * (double)q->bytes;
     APUS_FORWARD(apus_emit(l, &d));
 
+    const uint32_t lanes = s.split > 1 ? APUSI_ATTENTION_KEY_LANES : l->caps->subgroup;
     const apus_rows_arg rows = apus_rows_of(k);
     args.rows_var = rows.var;
     args.rows_skip = rows.skip;
@@ -74,11 +76,14 @@ static apus_status record(apus_lower *l, const apus_node *n)
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
     d.kernel = "attention_back_kv";
     d.n_access = n_access + 3;
-    d.groups[0] = (uint32_t)apus_ceil_div(k->dims[0], lanes);
+    /* Rows are keys here, one for each `split` lanes. */
+    d.spec[0] = lanes;
+    d.spec[2] = 1;
+    d.groups[0] = (uint32_t)apus_ceil_div(k->dims[0], lanes / s.split);
     d.groups[1] = a->p.kv_heads;
     d.live = k->rows.var >= 0 ? k->rows : (apus_rows) { 0 };
     d.live_axis = 0;
-    d.live_tile = lanes;
+    d.live_tile = lanes / s.split;
     d.flops = 4.0 * q->dims[0] * q->dims[0] * q->dims[1];
     return apus_emit(l, &d);
 }

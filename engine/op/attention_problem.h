@@ -26,10 +26,19 @@ enum {
     APUSI_ATTENTION_IN
 };
 
-/* Rows of query heads that a lane takes for blocks of that many tokens. */
-uint32_t apusi_attention_rows(const apus_caps *caps, uint32_t block_tokens, uint32_t group);
+#define APUSI_ATTENTION_KEY_LANES 128 /* of a workgroup, where rows are split */
+
+/* How the work on a head is spread over lanes (specialization constants of attention.glsl). */
+typedef struct apusi_attention_lanes {
+    uint32_t split; /* lanes that share a row */
+    uint32_t lanes; /* of a workgroup */
+    uint32_t rows;  /* rows of query heads that `split` lanes take: of block_tokens tokens */
+} apusi_attention_lanes;
+/* Choose for `op` ("attention", "attention_back").  Errors: those of apus_choose. */
+apus_status apusi_attention_spread(apus_lower *l, const char *op, const apus_node *n,
+                                   apusi_attention_lanes *out);
 /* Arguments and specialization constants that both directions have. */
 struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_node *n);
-void apusi_attention_spec(const apus_lower *l, const apus_node *n, apus_dispatch *d);
+void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, apus_dispatch *d);
 
 #endif

@@ -1,6 +1,7 @@
 /* attention.glsl - what the attention kernels share: arguments, rows of keys, masks. */
 #ifndef APUS_ATTENTION_GLSL
 #define APUS_ATTENTION_GLSL
+#extension GL_KHR_shader_subgroup_shuffle : require
 #include "mem.glsl"
 #include "args/attention.h"
 
@@ -12,6 +13,8 @@ layout(constant_id = 4) const uint PAGE = 64;        /* tokens a page */
 layout(constant_id = 5) const uint GROUP = 1;        /* query heads of a key-value head */
 layout(constant_id = 6) const uint BIDIRECTIONAL = 0;
 layout(constant_id = 7) const uint KEYS = 4;         /* keys a turn of the loop */
+layout(constant_id = 8) const uint SPLIT = 1;        /* lanes that share a row: a power of two */
+const uint OWN = E4 / SPLIT; /* vec4s of a row that a lane has: every SPLIT-th, from its part on */
 layout(push_constant) uniform Push { apus_attention_push push; };
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly
     buffer BufArgs { apus_attention_args v; };
@@ -29,6 +32,21 @@ uint key_row(uint s, uint base, uint j)
 uvec2 key_at(uvec2 cache, uint row, uint head)
 {
     return apus_at(cache, row * p.kv_heads + head, E4 * (KV_TYPE == APUS_F32 ? 16 : 8));
+}
+
+/* The lane among the workgroup's; lanes that share a row are neighbours in one subgroup. */
+uint lane_of()
+{
+    return SPLIT == 1 ? gl_LocalInvocationID.x
+                      : gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+}
+
+/* The sum over the lanes that share a row, the same bits in each. */
+float across(float x)
+{
+    [[unroll]] for (uint d = 1; d < SPLIT; d *= 2)
+        x += subgroupShuffleXor(x, d);
+    return x;
 }
 
 bool sees(uint pos, uint key, uint n_keys)
