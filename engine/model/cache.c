@@ -93,15 +93,16 @@ fail:
     return st;
 }
 
-static apus_status room_for(apus_sequence *s, uint32_t pages)
+/* A sequence's list has room for all pages of the cache from the start: no step allocates. */
+static apus_status room_for_all(const apus_cache *c, apus_sequence *s)
 {
-    if (pages <= s->room)
+    if (s->room >= c->n_pages)
         return APUS_OK;
-    uint32_t *bigger = apus_realloc(s->pages, (size_t)pages * 2 * sizeof(*bigger));
-    if (!bigger)
+    uint32_t *pages = apus_realloc(s->pages, (size_t)c->n_pages * sizeof(*pages));
+    if (!pages)
         return APUS_ERR_MEMORY;
-    s->pages = bigger;
-    s->room = pages * 2;
+    s->pages = pages;
+    s->room = c->n_pages;
     return APUS_OK;
 }
 
@@ -110,7 +111,7 @@ apus_status apus_cache_reserve(apus_cache *c, apus_sequence *s, uint32_t more)
     const uint32_t want = (uint32_t)apus_ceil_div((uint64_t)s->length + more, APUS_PAGE_TOKENS);
     const uint32_t at = s->length / APUS_PAGE_TOKENS;
 
-    APUS_FORWARD(room_for(s, want));
+    APUS_FORWARD(room_for_all(c, s));
     if (s->length % APUS_PAGE_TOKENS && at < s->n_pages && c->refs[s->pages[at]] > 1) {
         uint32_t page = 0;
         APUS_FORWARD(take_page(c, &page));
@@ -143,7 +144,7 @@ void apus_cache_truncate(apus_cache *c, apus_sequence *s, uint32_t length)
 apus_status apus_cache_fork(apus_cache *c, const apus_sequence *from, apus_sequence *to)
 {
     *to = (apus_sequence) { 0 };
-    APUS_FORWARD(room_for(to, from->n_pages + 1));
+    APUS_FORWARD(room_for_all(c, to));
     memcpy(to->pages, from->pages, from->n_pages * sizeof(*from->pages));
     to->n_pages = from->n_pages;
     to->length = from->length;
