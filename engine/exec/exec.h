@@ -10,6 +10,7 @@
 #include "gpu.h"
 #include "graph.h"
 #include "lower.h"
+#include "str.h"
 
 typedef struct apus_exec apus_exec;
 typedef struct apus_plan apus_plan;
@@ -23,7 +24,7 @@ typedef struct apus_plan_params {
     const char *name;  /* in texts: "decode" */
     bool narrow;       /* algorithms that round inputs to 16 bits are allowed */
     const char *force; /* NULL: APUS_KERNEL */
-    bool profile;      /* timestamps around each dispatch */
+    bool profile;      /* timestamps around each dispatch; APUS_PROFILE does the same */
 } apus_plan_params;
 
 typedef struct apus_plan_info {
@@ -73,5 +74,20 @@ uint64_t apus_plan_host_ns(apus_plan *plan);
 /* Add up the times of a profiled plan's last run by kernel: calls back once a dispatch. */
 apus_status apus_plan_times(apus_plan *plan,
                             void (*each)(void *user, const apus_item *item, double ns), void *user);
+
+/* ---- the profile of an exec: all whole steps of its profiled plans ---- */
+
+/* Sums of one kernel under one algorithm. */
+typedef struct apus_profile_row {
+    char kernel[64], algorithm[32]; /* module; "" where there is nothing to choose */
+    uint64_t calls, timed;          /* fewer are timed where the device has no timestamps */
+    double ns, flops, moved;        /* moved: bytes; both for the rows that were live */
+    bool knows_flops, knows_moved;  /* every call had an estimate */
+} apus_profile_row;
+
+/* Rows, the longest time first; NULL where nothing was profiled.  Borrowed until the next run. */
+const apus_profile_row *apus_exec_profile(apus_exec *exec, uint32_t *n);
+/* The same as a table with a line of names and one of sums; apus_exec_destroy logs it. */
+apus_status apus_exec_profile_text(apus_exec *exec, apus_str *out);
 
 #endif

@@ -16,9 +16,12 @@ typedef struct apusi_arena {
     uint32_t refs;
 } apusi_arena;
 
+typedef struct apusi_profile apusi_profile;
+
 struct apus_exec {
     apus_gpu *gpu;
-    apusi_arena *arena; /* the newest, largest one */
+    apusi_arena *arena;     /* the newest, largest one */
+    apusi_profile *profile; /* NULL: nothing is profiled */
 };
 
 typedef struct apusi_segment {
@@ -40,6 +43,7 @@ struct apus_plan {
     apusi_segment *segments;
     uint32_t n_segments;
     bool profile;
+    bool uncounted; /* the last step was not added to the profile yet */
     uint64_t host_ns;
     char *name;
 };

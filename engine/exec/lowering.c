@@ -19,6 +19,7 @@ static apus_status lower_all(apus_lower *l, const apus_graph *g)
 {
     for (uint32_t i = 0; i < g->n_nodes; i++) {
         l->node = g->nodes[i];
+        l->algorithm = NULL;
         APUS_FORWARD(l->node->op->record(l, l->node));
     }
     return APUS_OK;

@@ -4,14 +4,23 @@
 #include "exec_internal.h"
 #include "os.h"
 #include "plan.h"
+#include "profile.h"
 
 apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu)
 {
+    apus_status st = APUS_OK;
+
     *out = apus_alloc(sizeof(**out));
     if (!*out)
         return APUS_ERR_MEMORY;
     (*out)->gpu = gpu;
+    if (apus_env_on(APUS_PROFILE))
+        APUS_TRY(apusi_profile_begin(*out));
     return APUS_OK;
+
+fail:
+    apus_exec_destroy(out);
+    return st;
 }
 
 static void arena_unref(apus_exec *exec, apusi_arena *arena)
@@ -27,6 +36,7 @@ void apus_exec_destroy(apus_exec **exec)
 {
     if (!*exec)
         return;
+    apusi_profile_end(*exec);
     arena_unref(*exec, (*exec)->arena);
     apus_free(*exec);
     *exec = NULL;
@@ -116,7 +126,9 @@ apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
         return APUS_ERR_MEMORY;
     plan->exec = exec;
     plan->graph = g;
-    plan->profile = params->profile;
+    if (params->profile)
+        APUS_TRY(apusi_profile_begin(exec));
+    plan->profile = exec->profile && (params->profile || apus_env_on(APUS_PROFILE));
     plan->name = apus_strdup(params->name ? params->name : "plan");
     APUS_TRY(apus_memory_plan_make(&memory, g, apusi_block_bytes(apus_gpu_caps(exec->gpu))));
     APUS_TRY(arena_get(exec, memory.bytes ? memory.bytes : 256, &plan->arena));
@@ -150,8 +162,10 @@ void apus_plan_destroy(apus_plan **plan)
         if (p->slot_ticket[i])
             apus_gpu_wait(p->exec->gpu, p->slot_ticket[i], 0);
         apus_commands_destroy(&p->copies[i]);
-        apus_buffer_destroy(p->exec->gpu, &p->slots[i]);
     }
+    apusi_profile_collect(p); /* a failure loses its last step in the table, no more */
+    for (uint32_t i = 0; i < APUSI_SLOTS; i++)
+        apus_buffer_destroy(p->exec->gpu, &p->slots[i]);
     for (uint32_t i = 0; i < p->n_segments; i++)
         apus_commands_destroy(&p->segments[i].commands);
     apus_buffer_destroy(p->exec->gpu, &p->step);
@@ -229,7 +243,7 @@ static apus_status begin_step(apus_plan *plan, uint64_t *ticket)
     plan->host_ns += apus_now_ns() - start;
     if (plan->slot_ticket[before])
         APUS_FORWARD(apus_gpu_wait(plan->exec->gpu, plan->slot_ticket[before], 0));
-    return APUS_OK;
+    return apusi_profile_collect(plan); /* before its timestamps are written over */
 }
 
 apus_status apus_plan_submit(apus_plan *plan, uint64_t *ticket)
@@ -241,13 +255,17 @@ apus_status apus_plan_submit(apus_plan *plan, uint64_t *ticket)
     for (uint32_t i = 0; i < plan->n_segments; i++)
         APUS_FORWARD(submit_one(plan, plan->segments[i].commands, slot, ticket));
     plan->slot = (slot + 1) % APUSI_SLOTS;
+    plan->uncounted = plan->profile;
     plan->host_ns += apus_now_ns() - start;
     return APUS_OK;
 }
 
 apus_status apus_plan_wait(apus_plan *plan, uint64_t ticket)
 {
-    return apus_gpu_wait(plan->exec->gpu, ticket, 0);
+    const uint32_t last = (plan->slot + APUSI_SLOTS - 1) % APUSI_SLOTS;
+
+    APUS_FORWARD(apus_gpu_wait(plan->exec->gpu, ticket, 0));
+    return ticket == plan->slot_ticket[last] ? apusi_profile_collect(plan) : APUS_OK;
 }
 
 apus_status apus_plan_run(apus_plan *plan, const apus_cancel *cancel)
@@ -270,6 +288,7 @@ apus_status apus_plan_run(apus_plan *plan, const apus_cancel *cancel)
         APUS_FORWARD(apus_plan_wait(plan, before));
     }
     plan->slot = (slot + 1) % APUSI_SLOTS;
+    plan->uncounted = plan->profile;
     return apus_plan_wait(plan, ticket);
 }
 

@@ -201,6 +201,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
     apusi_attention_spec(n, &s, &d);
     d.flops = 2.0 * q->dims[0] * q->dims[0] * q->dims[1];
     d.moved = 2.0 * (double)q->bytes;
+    d.rough = true; /* the work depends on the lengths of the sequences */
     return apus_emit(l, &d);
 }
 

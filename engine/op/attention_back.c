@@ -62,6 +62,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
     d.n_access = n_access + 2;
     d.flops = 3.0 * q->dims[0] * q->dims[0] * q->dims[1];
     d.moved = 4.0 * (double)q->bytes;
+    d.rough = true;
     APUS_FORWARD(apus_emit(l, &d));
 
     const uint32_t lanes = s.split > 1 ? APUSI_ATTENTION_KEY_LANES : l->caps->subgroup;

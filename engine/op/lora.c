@@ -92,6 +92,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .access = down,
         .n_access = n_down,
         .flops = 2.0 * x->dims[0] * x->dims[1] * a->rank,
+        .moved = 4.0 * (x->dims[0] * ((double)x->dims[1] + a->rank) + (double)a->rank * x->dims[1]),
+        .fixed = 4.0 * a->rank * x->dims[1],
     };
     APUS_FORWARD(apus_emit(l, &d));
     d.kernel = "lora_up";
@@ -99,6 +101,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
     d.access = up;
     d.n_access = n_up;
     d.flops = 2.0 * x->dims[0] * y->dims[1] * a->rank;
+    d.moved = 4.0 * (x->dims[0] * (2.0 * y->dims[1] + a->rank) + (double)a->rank * y->dims[1]);
+    d.fixed = 4.0 * a->rank * y->dims[1];
     return apus_emit(l, &d);
 }
 

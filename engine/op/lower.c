@@ -126,6 +126,9 @@ apus_status apus_emit(apus_lower *l, const apus_dispatch *d)
     item->push_bytes = d->push_bytes;
     item->flops = d->flops;
     item->moved = d->moved;
+    item->fixed = d->fixed;
+    item->rough = d->rough;
+    item->algorithm = l->algorithm;
     for (i = 0; i < 3; i++)
         item->groups[i] = d->groups[i] ? d->groups[i] : 1;
     if (d->live.max && d->live.var >= 0) {
@@ -232,6 +235,7 @@ apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *varia
         return apus_fail(APUS_ERR_SUPPORT, "%s %s: no algorithm for %s", op, describe,
                          l->caps->name);
     APUS_FORWARD(note_choice(l, op, describe, found->name));
+    l->algorithm = found->name;
     *out = found;
     return APUS_OK;
 }

@@ -22,6 +22,7 @@ typedef struct apus_item {
     apus_item_kind kind;
     const apus_node *node; /* whose work this is */
     apus_kernel_key kernel;
+    const char *algorithm; /* the variant that was chosen for it; NULL: there is no choice */
     uint32_t push_bytes;
     uint8_t push[128];
     uint32_t groups[3]; /* of the largest grid */
@@ -32,6 +33,8 @@ typedef struct apus_item {
     uint32_t word;
     bool barrier;        /* a barrier stands before this item (set by exec/barrier.c) */
     double flops, moved; /* estimate of the largest grid: flop, bytes */
+    double fixed;        /* bytes of `moved` that do not become fewer with the live rows */
+    bool rough;          /* the estimate bounds the time of a submission, it is no count */
 } apus_item;
 
 /* A grid that depends on a live row count: groups[axis] = ceil(live rows / tile). */
@@ -65,6 +68,7 @@ typedef struct apus_lower {
     bool narrow;           /* algorithms that round their inputs to 16 bits are allowed */
     const char *force;     /* "op:variant[,op:variant]" or "" (APUS_KERNEL) */
     const apus_node *node; /* being lowered */
+    const char *algorithm; /* chosen last for this node, or NULL */
 } apus_lower;
 
 /* Device address of a tensor. */
@@ -82,7 +86,8 @@ typedef struct apus_dispatch {
     uint32_t groups[3]; /* 0 counts as 1 */
     apus_rows live;     /* zero-initialised (max 0): none */
     uint32_t live_axis, live_tile;
-    double flops, moved;
+    double flops, moved, fixed; /* as in apus_item */
+    bool rough;
     /* What it reads and writes; when n_access is 0, every input of the node is read, every mutated
      * input and every output written. */
     const apus_access *access;

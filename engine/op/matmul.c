@@ -111,6 +111,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .live = p.kind == APUS_TN ? (apus_rows) { 0 } : apus_rows_flat(a),
         .flops = 2.0 * p.m * p.n * p.k,
         .moved = (double)b->bytes + 4.0 * p.m * p.k + 4.0 * p.m * p.n,
+        .fixed = p.kind == APUS_TN ? 4.0 * p.m * p.n : (double)b->bytes,
     };
     return apusi_matmul_emit(l, &p, what, &d);
 }
