@@ -36,8 +36,16 @@ static void tell_memory(const apus_train_plan_info *info)
     apusi_bytes_text(host, sizeof(host), info->host_bytes);
     apus_log(APUS_LOG_INFO, "memory: planned peak %s of %s on the device (%s), %s on the host",
              device, heap, info->device, host);
-    if (info->advice)
-        apus_log(APUS_LOG_WARN, "memory: this does not fit: %s", info->advice);
+}
+
+static void tell_advice(const apus_train_plan_info *info)
+{
+    for (const char *line = info->advice; *line; line += line[0] == '\n') {
+        const size_t n = strcspn(line, "\n");
+
+        apus_log(APUS_LOG_WARN, "does not fit; tried in its place: %.*s", (int)n, line);
+        line += n;
+    }
 }
 
 static void tell_plan(void *user, const apus_train_plan_info *info)
@@ -47,6 +55,12 @@ static void tell_plan(void *user, const apus_train_plan_info *info)
     const double share =
         info->n_params ? 100 * (double)info->n_trained / (double)info->n_params : 0;
 
+    if (info->advice) {
+        if (info->device_bytes)
+            tell_memory(info);
+        tell_advice(info);
+        return;
+    }
     apusi_millions_text(params, sizeof(params), info->n_params);
     apusi_millions_text(trained, sizeof(trained), info->n_trained);
     apus_log(APUS_LOG_INFO, "template: %s (%s)", info->template_name, info->template_reason);

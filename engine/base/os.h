@@ -8,6 +8,7 @@ uint64_t apus_now_ns(void);      /* monotonic */
 uint64_t apus_cpu_ns(void);      /* CPU time of the process */
 uint64_t apus_peak_rss(void);    /* bytes, high-water mark of the process */
 uint64_t apus_host_memory(void); /* bytes of physical memory */
+uint64_t apus_host_free(void);   /* bytes that the process can still get; all, if unknown */
 uint32_t apus_cpu_count(void);
 void apus_sleep_ns(uint64_t ns);
 /* Seconds since 1970 and the local time as text by strftime's `fmt`. */

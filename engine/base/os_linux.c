@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +40,36 @@ uint64_t apus_host_memory(void)
     const long page = sysconf(_SC_PAGESIZE);
 
     return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+}
+
+/* The number behind `key` in a file of the kernel; UINT64_MAX if there is none ("max" is none). */
+static uint64_t read_number(const char *path, const char *key)
+{
+    FILE *f = fopen(path, "r");
+    char line[128];
+    uint64_t n = UINT64_MAX;
+    const size_t skip = strlen(key);
+
+    while (f && fgets(line, sizeof(line), f))
+        if (!strncmp(line, key, skip) && strpbrk(line + skip, "0123456789"))
+            n = strtoull(strpbrk(line + skip, "0123456789"), NULL, 10);
+    if (f)
+        fclose(f);
+    return n;
+}
+
+uint64_t apus_host_free(void)
+{
+    const uint64_t all = apus_host_memory();
+    const uint64_t kib = read_number("/proc/meminfo", "MemAvailable:");
+    const uint64_t group = read_number("/sys/fs/cgroup/memory.max", "");
+    const uint64_t used = read_number("/sys/fs/cgroup/memory.stat", "anon ");
+    uint64_t n = kib < all >> 10 ? kib << 10 : all;
+
+    /* A container's limit counts what its processes wrote; pages of files it gives back. */
+    if (group != UINT64_MAX && used != UINT64_MAX && group - (used < group ? used : group) < n)
+        n = group - (used < group ? used : group);
+    return n;
 }
 
 uint32_t apus_cpu_count(void)

@@ -107,7 +107,7 @@ static apus_status lower(apus_plan *plan, const apus_plan_params *params)
         APUS_FORWARD(
             apus_buffer_write(gpu, &plan->args, 0, plan->list.args, plan->list.args_bytes));
     }
-    if (apus_env_on(APUS_CHECK_HAZARDS))
+    if (apus_env_on(APUS_CHECK_HAZARDS) && !apus_gpu_counts(gpu))
         APUS_FORWARD(apus_hazards_check(&plan->list));
     return APUS_OK;
 }
@@ -143,7 +143,8 @@ apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
     plan->info.scratch_bytes = memory.bytes;
     plan->info.peak_live = memory.peak_live;
     plan->info.step_bytes = plan->step.bytes;
-    APUS_TRY(apusi_record(plan));
+    if (!apus_gpu_counts(exec->gpu))
+        APUS_TRY(apusi_record(plan));
     *out = plan;
     return APUS_OK;
 

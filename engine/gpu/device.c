@@ -201,6 +201,11 @@ apus_status apus_gpu_create(apus_gpu **out, const apus_gpu_params *params)
     gpu->physical = all[at];
     apus_free(all);
     all = NULL;
+    if (params && params->count_only) {
+        gpu->count_only = true;
+        *out = gpu;
+        return APUS_OK;
+    }
     APUS_TRY(create_device(gpu));
     APUS_TRY(create_timeline(gpu));
     APUS_TRY(apusi_cache_open(gpu));
@@ -231,6 +236,8 @@ void apus_gpu_destroy(apus_gpu **gpu_at)
         gpu->vk.vkDestroySemaphore(gpu->device, gpu->timeline, NULL);
         gpu->vk.vkDestroyDevice(gpu->device, NULL);
     }
+    if (gpu->count_only)
+        apusi_memory_release(gpu);
     apusi_instance_close(&gpu->instance);
     apus_free(gpu);
     *gpu_at = NULL;
@@ -239,6 +246,11 @@ void apus_gpu_destroy(apus_gpu **gpu_at)
 const apus_caps *apus_gpu_caps(const apus_gpu *gpu)
 {
     return &gpu->physical.caps;
+}
+
+bool apus_gpu_counts(const apus_gpu *gpu)
+{
+    return gpu->count_only;
 }
 
 const char *apus_gpu_name(const apus_gpu *gpu)

@@ -120,6 +120,8 @@ struct apus_gpu {
     struct VolkDeviceTable vk;
     VkQueue queue;
     VkPhysicalDeviceMemoryProperties memory;
+    bool count_only;
+    apus_addr next_address; /* of a buffer that is only counted */
 
     /* memory.c */
     apusi_buffer **live; /* sorted by address */
@@ -175,7 +177,8 @@ apus_status apusi_physical_list(const apusi_instance *instance, apusi_physical *
 /* query.c */
 apus_status apusi_physical_look(apusi_physical *p, const apusi_instance *instance);
 /* Bytes of a heap: the driver's figure, but on a CPU device 2 GiB means the machine's memory:
- * llvmpipe 22.3.6 and SwiftShader say so on every machine and grant more. */
+ * llvmpipe 22.3.6 and SwiftShader say so on every machine and grant more.  At most
+ * APUS_HEAP_MIB. */
 uint64_t apusi_heap_bytes(const apus_caps *caps, uint64_t reported);
 /* Link the structures that the device knows. */
 void apusi_features_link(apusi_features *f, const apusi_physical *p);

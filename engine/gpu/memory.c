@@ -115,9 +115,21 @@ static void free_buffer(apus_gpu *gpu, apusi_buffer *b)
 {
     if (!b)
         return;
-    gpu->vk.vkDestroyBuffer(gpu->device, b->buffer, NULL);
-    gpu->vk.vkFreeMemory(gpu->device, b->memory, NULL); /* unmaps */
+    if (gpu->count_only) {
+        apus_free(b->pub.host);
+    } else {
+        gpu->vk.vkDestroyBuffer(gpu->device, b->buffer, NULL);
+        gpu->vk.vkFreeMemory(gpu->device, b->memory, NULL); /* unmaps */
+    }
     apus_free(b);
+}
+
+static apus_status too_large(const apus_gpu *gpu, uint64_t bytes, const char *name)
+{
+    return apus_fail(APUS_ERR_MEMORY,
+                     "buffer '%s' of %.2f MiB: %s allows at most %.2f MiB in one allocation", name,
+                     (double)bytes / 1048576.0, gpu->physical.caps.name,
+                     (double)gpu->physical.caps.max_alloc / 1048576.0);
 }
 
 /* Try the memory types in order.  Sizes are compared with the heap first: NVK crashes on
@@ -168,16 +180,28 @@ static apus_status allocate(apus_gpu *gpu, apusi_buffer *b, apus_memory kind, co
         b->memory = VK_NULL_HANDLE;
     }
     if (need.size > gpu->physical.caps.max_alloc)
-        return apus_fail(APUS_ERR_MEMORY,
-                         "buffer '%s' of %.2f MiB: %s allows at most %.2f MiB in one allocation",
-                         name, (double)need.size / 1048576.0, gpu->physical.caps.name,
-                         (double)gpu->physical.caps.max_alloc / 1048576.0);
+        return too_large(gpu, need.size, name);
     return apus_fail(APUS_ERR_MEMORY,
                      "buffer '%s' of %.2f MiB: %s; %.2f MiB of %s memory are in use, %.2f MiB free",
                      name, (double)need.size / 1048576.0, apusi_result_text(result),
                      (double)(kind == APUS_MEMORY_DEVICE ? gpu->usage.device : gpu->usage.host) /
                          1048576.0,
                      kind == APUS_MEMORY_DEVICE ? "device" : "host", (double)most_free / 1048576.0);
+}
+
+/* A buffer of a device that only counts: its bytes and an address; host memory is there, since it
+ * is small and written to by pointer. */
+static apus_status count_buffer(apus_gpu *gpu, apusi_buffer *b, const char *name)
+{
+    b->allocated = apus_round_up(b->pub.bytes, APUSI_ADDRESS_ALIGN);
+    if (b->allocated > gpu->physical.caps.max_alloc)
+        return too_large(gpu, b->allocated, name);
+    if (!b->device && !(b->pub.host = apus_calloc(b->pub.bytes, 1)))
+        return APUS_ERR_MEMORY;
+    gpu->next_address += APUSI_ADDRESS_ALIGN;
+    b->pub.address = gpu->next_address;
+    gpu->next_address += b->allocated;
+    return APUS_OK;
 }
 
 apus_status apus_buffer_create(apus_gpu *gpu, apus_buffer *out, uint64_t bytes, apus_memory memory,
@@ -208,7 +232,7 @@ apus_status apus_buffer_create(apus_gpu *gpu, apus_buffer *out, uint64_t bytes, 
     };
     /* Drivers align allocations to pages; where one does not, the buffer is made a little larger
      * and starts inside. */
-    for (int again = 0; again < 2; again++) {
+    for (int again = 0; again < 2 && !gpu->count_only; again++) {
         APUSI_VK(gpu, name, gpu->vk.vkCreateBuffer(gpu->device, &info, NULL, &b->buffer));
         APUS_TRY(allocate(gpu, b, memory, name));
         APUSI_VK(gpu, name, gpu->vk.vkBindBufferMemory(gpu->device, b->buffer, b->memory, 0));
@@ -227,11 +251,14 @@ apus_status apus_buffer_create(apus_gpu *gpu, apus_buffer *out, uint64_t bytes, 
         b->pub.host = NULL;
         info.size += APUSI_ADDRESS_ALIGN;
     }
-    if (b->pub.host)
+    if (gpu->count_only)
+        APUS_TRY(count_buffer(gpu, b, name));
+    else if (b->pub.host)
         b->pub.host = (char *)b->pub.host + b->shift;
     APUS_TRY(insert_live(gpu, b));
     count_usage(gpu, b, true);
-    apusi_name(gpu, VK_OBJECT_TYPE_BUFFER, (uint64_t)b->buffer, name);
+    if (!gpu->count_only)
+        apusi_name(gpu, VK_OBJECT_TYPE_BUFFER, (uint64_t)b->buffer, name);
     *out = b->pub;
     return APUS_OK;
 
@@ -313,6 +340,8 @@ apus_status apus_buffer_write(apus_gpu *gpu, const apus_buffer *b, uint64_t at, 
         memcpy((char *)b->host + at, src, bytes);
         return APUS_OK;
     }
+    if (gpu->count_only)
+        return APUS_OK;
     APUS_FORWARD(open_staging(gpu));
     while (bytes > 0) {
         const uint64_t n = bytes < STAGING_BYTES ? bytes : STAGING_BYTES;
@@ -336,6 +365,10 @@ apus_status apus_buffer_read(apus_gpu *gpu, const apus_buffer *b, uint64_t at, v
         return APUS_OK;
     if (b->host) {
         memcpy(dst, (const char *)b->host + at, bytes);
+        return APUS_OK;
+    }
+    if (gpu->count_only) {
+        memset(dst, 0, bytes);
         return APUS_OK;
     }
     APUS_FORWARD(open_staging(gpu));

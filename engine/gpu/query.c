@@ -1,6 +1,7 @@
 /* query.c - what a physical device can do, by its features and limits, never by its name. */
 #include <stdio.h>
 
+#include "env.h"
 #include "gpu_internal.h"
 #include "os.h"
 #include "shaders.h"
@@ -151,9 +152,11 @@ static void look_queues(apusi_physical *p)
 
 uint64_t apusi_heap_bytes(const apus_caps *caps, uint64_t reported)
 {
-    return caps->device_class == APUS_CLASS_CPU && reported == UINT64_C(2) << 30
-               ? apus_host_memory()
-               : reported;
+    const uint64_t mib = strtoull(apus_env_get(APUS_HEAP_MIB), NULL, 10);
+
+    if (caps->device_class == APUS_CLASS_CPU && reported == UINT64_C(2) << 30)
+        reported = apus_host_memory();
+    return mib > 0 && mib < reported >> 20 ? mib << 20 : reported;
 }
 
 static void look_heap(apusi_physical *p)
@@ -174,7 +177,7 @@ static void look_heap(apusi_physical *p)
         if (!(heap->flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT))
             continue;
         if (p->extensions & APUSI_EXT_BUDGET && budget.heapBudget[i] > 0 &&
-            budget.heapBudget[i] < heap->size)
+            budget.heapBudget[i] < bytes)
             bytes = budget.heapBudget[i];
         if (bytes > p->caps.heap)
             p->caps.heap = bytes;

@@ -37,6 +37,8 @@ static apus_status check(const apus_model *m, apus_weight *w, const apus_file_te
             apus_checkpoint_path(m->checkpoint), w->name, (unsigned long long)t->dims[0],
             (unsigned long long)(t->n_dims > 1 ? t->dims[1] : 1), w->rows, w->cols ? w->cols : 1);
     w->dtype = w->cols && !m->train_all ? t->dtype : APUS_F32;
+    if (m->count_as != APUS_DTYPE_COUNT && w->cols && w->cols % 32 == 0 && !m->train_all)
+        w->dtype = m->count_as;
     if (w->cols && (t->dtype > APUS_Q4_1 ||
                     !apus_tensor_bytes(w->dtype, 2, (uint32_t[]) { w->rows, w->cols }, &w->bytes)))
         return apus_fail(APUS_ERR_SUPPORT, "%s: %s has format %s: not supported yet",
@@ -145,12 +147,16 @@ apus_status apus_model_load(apus_model *m)
     if (!files || !at || !slab_of)
         APUS_TRY(APUS_ERR_MEMORY);
     APUS_TRY(lay_out(m, files, at, slab_of));
-    if (m->train_all) /* the padding between tensors takes part in the optimizer: zeros */
+    if (m->train_all &&
+        !apus_gpu_counts(
+            m->gpu)) /* the padding between tensors takes part in the optimizer: zeros */
         APUS_TRY(clear(m, &m->slabs[0]));
     for (uint32_t i = 0; i < m->n_weights; i++) {
         apus_weight *w = &m->weights[i];
         const apus_buffer *slab = &m->slabs[slab_of[i]];
         w->address = slab->address + at[i];
+        if (apus_gpu_counts(m->gpu))
+            continue;
         if (slab->host) { /* mapped: written in place */
             relay(w, files[i], (uint8_t *)slab->host + at[i]);
             continue;

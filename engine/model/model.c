@@ -67,12 +67,16 @@ static apus_status make_rope(apus_model *m)
 {
     apus_status st = APUS_OK;
     const uint32_t pairs = m->config.head_dim / 2;
+    const uint64_t bytes = (uint64_t)m->max_positions * pairs * 2 * sizeof(float);
     float *inv_freq = apus_calloc(pairs, sizeof(*inv_freq));
-    float *table = apus_calloc((size_t)m->max_positions * pairs * 2, sizeof(*table));
+    float *table = apus_calloc(bytes / sizeof(*table), sizeof(*table));
     float factor = 1;
 
     if (!inv_freq || !table)
         APUS_TRY(APUS_ERR_MEMORY);
+    APUS_TRY(apus_buffer_create(m->gpu, &m->rope, bytes, APUS_MEMORY_DEVICE, "rope table"));
+    if (apus_gpu_counts(m->gpu))
+        goto fail;
     apus_rope_frequencies(&m->config, inv_freq, &factor);
     for (uint32_t p = 0; p < m->max_positions; p++)
         for (uint32_t i = 0; i < pairs; i++) {
@@ -80,8 +84,6 @@ static apus_status make_rope(apus_model *m)
             table[((size_t)p * pairs + i) * 2] = cosf(angle) * factor;
             table[((size_t)p * pairs + i) * 2 + 1] = sinf(angle) * factor;
         }
-    const uint64_t bytes = (uint64_t)m->max_positions * pairs * 2 * sizeof(*table);
-    APUS_TRY(apus_buffer_create(m->gpu, &m->rope, bytes, APUS_MEMORY_DEVICE, "rope table"));
     APUS_TRY(apus_buffer_write(m->gpu, &m->rope, 0, table, bytes));
 fail:
     apus_free(inv_freq);
@@ -132,7 +134,7 @@ static apus_status open_numbers(apus_model *m, const char *path, const apus_mode
     m->max_positions = params->max_positions ? params->max_positions
                        : c->max_pos < 8192   ? c->max_pos
                                              : 8192;
-    if (m->max_positions > c->max_pos)
+    if (m->max_positions > c->max_pos && !params->count_only)
         apus_log(APUS_LOG_WARN, "%u positions are more than the model was made for (%u)",
                  m->max_positions, c->max_pos);
     return list_weights(m);
@@ -148,8 +150,12 @@ apus_status apus_model_open(apus_model **out, const char *path, const apus_model
         return APUS_ERR_MEMORY;
     APUS_TRY(open_numbers(m, path, params));
     m->train_all = params->train_all;
+    m->count_as = APUS_DTYPE_COUNT;
+    if (params->count_as && !apus_dtype_by_name(params->count_as, &m->count_as))
+        APUS_TRY(apus_fail(APUS_ERR_ARG, "no number format %s", params->count_as));
     if (!params->no_device) {
-        APUS_TRY(apus_gpu_create(&m->gpu, &(apus_gpu_params) { .device = params->device }));
+        APUS_TRY(apus_gpu_create(&m->gpu, &(apus_gpu_params) { .device = params->device,
+                                                               .count_only = params->count_only }));
         APUS_TRY(apus_exec_create(&m->exec, m->gpu));
         APUS_TRY(make_rope(m));
         APUS_TRY(apus_model_load(m));

@@ -38,6 +38,7 @@ struct apus_model {
     uint64_t weight_bytes; /* in device memory */
     bool train_all;        /* weights are f32 in slab 0: matrices, then vectors from n_matrix on */
     uint64_t n_matrix, n_slab; /* elements, with padding */
+    apus_dtype count_as;       /* APUS_DTYPE_COUNT: formats are the files' */
     uint64_t n_params;
     uint32_t max_positions; /* rows of the rope table */
     apus_buffer rope;

@@ -38,6 +38,11 @@ static apus_status add(apusi_trainer *t, apusi_rows *out, const apus_data_row *r
         out->dropped++;
         return APUS_OK;
     }
+    if (e.dropped) {
+        out->too_long++;
+        if (!out->shortest || e.full_n < out->shortest)
+            out->shortest = (uint32_t)e.full_n;
+    }
     if (e.dropped || e.n < 2 || count_labels(&e) == 0) {
         if (!e.dropped)
             apus_log(APUS_LOG_WARN, "%s:%llu: left out: no token of an answer is left to train",
@@ -76,12 +81,13 @@ apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows 
     if (out->dropped)
         apus_log(APUS_LOG_INFO,
                  "Dataset filtered, origin length: %zu, filtered dataset length: %zu", n, out->n);
+    if (out->n == 0 && out->too_long)
+        return apus_fail(APUS_ERR_FORMAT,
+                         "no row is left: %zu of %zu are longer than --max_length %llu (the "
+                         "shortest has %u tokens); use a larger one, or --truncation_strategy left",
+                         out->too_long, n, (unsigned long long)t->p->max_length, out->shortest);
     if (out->n == 0)
-        return apus_fail(
-            APUS_ERR_ARG,
-            "none of the %zu rows can be trained on: all are too long for --max_length "
-            "%llu, or have no answer",
-            n, (unsigned long long)t->p->max_length);
+        return apus_fail(APUS_ERR_FORMAT, "none of the %zu rows has an answer to train on", n);
     return APUS_OK;
 }
 

@@ -94,90 +94,11 @@ static uint64_t interval(int strategy, double steps, uint64_t all)
     return n < 1 ? 1 : (uint64_t)n;
 }
 
-/* ---- model and plans ---- */
-
-static apus_status open_model(apusi_trainer *t)
-{
-    const apus_train_params *p = t->p;
-    const uint32_t longest = t->train.longest > t->val.longest ? t->train.longest : t->val.longest;
-    const char *from = p->resume ? p->resume : p->n_adapters ? p->adapters[0] : NULL;
-    const apus_lora_config fresh = { .rank = p->lora_rank,
-                                     .alpha = p->lora_alpha,
-                                     .dropout = p->lora_dropout,
-                                     .rslora = p->use_rslora,
-                                     .targets = p->targets,
-                                     .n_targets = p->n_targets,
-                                     .seed = (uint32_t)p->seed };
-
-    if (p->n_adapters > 1)
-        return apus_fail(APUS_ERR_SUPPORT, "training goes on from one adapter; %zu were given",
-                         p->n_adapters);
-    APUS_FORWARD(apus_model_open(&t->model, p->full && p->resume ? p->resume : p->model,
-                                 &(apus_model_params) { .device = p->device,
-                                                        .torch_dtype = p->torch_dtype,
-                                                        .max_positions = longest,
-                                                        .train_all = p->full }));
-    if (p->full)
-        return APUS_OK;
-    APUS_FORWARD(apus_adapters_create(&t->adapters, t->model, 1, 1024));
-    if (!from)
-        return apus_adapters_new(t->adapters, 0, &fresh);
-    APUS_FORWARD(apus_adapters_load(t->adapters, 0, from));
-    t->adapters->slots[0].dropout = p->lora_dropout;
-    return p->resume ? APUS_OK : apus_adapters_set_rslora(t->adapters, 0, p->use_rslora);
-}
-
-/* Tokens of the largest micro batch of an epoch-long look at the rows: the longest rows
- * together. */
-static uint32_t largest_batch(const apusi_rows *rows, uint32_t batch)
-{
-    uint32_t sum = 0, top[64] = { 0 };
-
-    batch = batch > 64 ? 64 : batch;
-    for (size_t i = 0; i < rows->n; i++)
-        for (uint32_t k = 0, x = rows->lengths[i]; k < batch; k++)
-            if (x > top[k]) {
-                const uint32_t y = top[k];
-                top[k] = x;
-                x = y;
-            }
-    for (uint32_t k = 0; k < batch; k++)
-        sum += top[k];
-    return sum;
-}
-
-static apus_status make_step(apusi_trainer *t)
-{
-    const apus_train_params *p = t->p;
-    const uint32_t eval_batch = p->eval_batch ? p->eval_batch : 1;
-    const uint32_t most = t->plan.batch > eval_batch ? t->plan.batch : eval_batch;
-
-    APUS_FORWARD(
-        apus_train_step_create(&t->step, t->model,
-                               &(apus_train_step_params) { .adapters = t->adapters,
-                                                           .max_sequences = most > 64 ? 64 : most,
-                                                           .recompute = p->recompute,
-                                                           .beta1 = (float)p->adam_beta1,
-                                                           .beta2 = (float)p->adam_beta2,
-                                                           .eps = (float)p->adam_epsilon,
-                                                           .decay = (float)p->weight_decay }));
-    if (t->plan.batch > 64)
-        return apus_fail(APUS_ERR_SUPPORT,
-                         "--per_device_train_batch_size is %u; at most 64 is supported",
-                         t->plan.batch);
-    APUS_FORWARD(apus_train_step_prepare(t->step, largest_batch(&t->train, t->plan.batch),
-                                         t->plan.batch, false));
-    if (t->val.n && t->eval_every)
-        APUS_FORWARD(
-            apus_train_step_prepare(t->step, largest_batch(&t->val, eval_batch), eval_batch, true));
-    return APUS_OK;
-}
-
 static apus_status tell_plan(apusi_trainer *t)
 {
     apus_model_about about;
     apus_plan *micro;
-    const uint32_t tokens = largest_batch(&t->train, t->plan.batch);
+    const uint32_t tokens = apusi_largest_batch(t, &t->train, t->plan.batch);
     const apus_memory_use use = apus_model_memory(t->model);
     const apus_caps *caps = apus_gpu_caps(t->model->gpu);
     uint64_t all_tokens = 0, trained;
@@ -391,8 +312,9 @@ apus_status apus_train(const apus_train_params *params, const apus_train_callbac
     t.eval_every =
         t.val.n ? interval(params->eval_strategy, params->eval_steps, t.plan.max_steps) : 0;
     t.save_every = interval(params->save_strategy, params->save_steps, t.plan.max_steps);
-    APUS_TRY(open_model(&t));
-    APUS_TRY(make_step(&t));
+    APUS_TRY(apusi_fit_check(&t));
+    APUS_TRY(apusi_model_prepare(&t));
+    APUS_TRY(apusi_step_prepare(&t));
     APUS_TRY(tell_plan(&t));
     APUS_TRY(apusi_folder_make(&t));
     APUS_TRY(open_logs(&t));

@@ -1,5 +1,6 @@
 /* trainer_internal.h - the state of a training run, shared by the files that it is split into:
- * rows.c (encoding), folder.c (the run's folder), checkpoint.c, evaluate.c, finish.c, trainer.c. */
+ * rows.c (encoding), fit.c (model, plans, memory), folder.c (the run's folder), checkpoint.c,
+ * evaluate.c, finish.c, trainer.c. */
 #ifndef APUSI_TRAINER_INTERNAL_H
 #define APUSI_TRAINER_INTERNAL_H
 
@@ -15,8 +16,8 @@ typedef struct apusi_rows {
     apus_encoded *at;
     uint32_t *row_id; /* index in the part before rows were dropped */
     uint32_t *lengths;
-    size_t n, dropped;
-    uint32_t longest;
+    size_t n, dropped, too_long; /* dropped: too_long and those that are no conversation */
+    uint32_t longest, shortest;  /* of the kept; of those that are too long */
 } apusi_rows;
 
 /* Sums since the last logged line. */
@@ -50,6 +51,9 @@ typedef struct apusi_trainer {
     uint64_t start_step; /* of a resumed run */
     uint64_t begin_ns;
     uint64_t planned_bytes;
+    bool count_only;      /* fit.c: memory is counted and nothing made, with */
+    uint32_t clip;        /* rows cut to so many tokens; 0: not */
+    const char *count_as; /* and weights of this format; NULL: as they are */
     apus_trainer_state state;
     char *best_checkpoint, *last_checkpoint;
     char *parameter_info;
@@ -61,6 +65,15 @@ void apusi_rows_release(apusi_rows *rows);
  * tokens. */
 uint32_t apusi_rows_batch(const apusi_rows *rows, const uint32_t *index, uint32_t n,
                           apus_train_sequence *out, uint32_t *labels);
+
+/* Open the model with its adapter, then make the plans of the largest micro batches. */
+apus_status apusi_model_prepare(apusi_trainer *t);
+apus_status apusi_step_prepare(apusi_trainer *t);
+/* Tokens of the largest micro batch: the longest rows together. */
+uint32_t apusi_largest_batch(const apusi_trainer *t, const apusi_rows *rows, uint32_t batch);
+/* Whether all of it fits, before any of it is made.  Errors: those of the two above;
+ * APUS_ERR_MEMORY after calling back with what would fit. */
+apus_status apusi_fit_check(apusi_trainer *t);
 
 /* Make output_dir/vN-date (or output_dir), with args.json and val_dataset.jsonl. */
 apus_status apusi_folder_make(apusi_trainer *t);

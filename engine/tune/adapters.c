@@ -210,7 +210,7 @@ apus_status apus_adapters_new(apus_adapters *ad, uint32_t slot, const apus_lora_
     values = apus_calloc(s->n, sizeof(*values));
     if (!values)
         APUS_TRY(APUS_ERR_MEMORY);
-    for (uint32_t i = 0; i < ad->n_modules; i++)
+    for (uint32_t i = 0; i < ad->n_modules && !apus_gpu_counts(ad->model->gpu); i++)
         if (s->places[i].rank)
             fill_a(values + s->places[i].a, (uint64_t)c->rank * ad->modules[i].weight->cols,
                    ad->modules[i].weight->cols, ad->modules[i].name, c->seed);

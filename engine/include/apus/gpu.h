@@ -14,9 +14,10 @@ typedef struct apus_gpu apus_gpu;
 
 typedef struct apus_gpu_params {
     const char
-        *device;   /* index, part of the name, or uuid in hex; NULL or "": APUS_DEVICE, else the
+        *device;     /* index, part of the name, or uuid in hex; NULL or "": APUS_DEVICE, else the
                            first discrete, integrated, then CPU device that has what is needed */
-    bool validate; /* enable VK_LAYER_KHRONOS_validation; APUS_VALIDATE does the same */
+    bool validate;   /* enable VK_LAYER_KHRONOS_validation; APUS_VALIDATE does the same */
+    bool count_only; /* nothing is opened: buffers are counted, not allocated, and nothing runs */
 } apus_gpu_params;
 
 /* Open a device.  *out is NULL on failure.

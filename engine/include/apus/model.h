@@ -18,6 +18,9 @@ typedef struct apus_model_params {
     uint32_t max_positions;  /* longest sequence that will be used; 0: the model's, at most 8192 */
     bool no_device;          /* numbers and tensors only: no weights are loaded */
     bool train_all;          /* all weights as f32 in one slab, for full fine-tuning */
+    bool count_only;         /* memory is counted, nothing is allocated, loaded or run */
+    const char
+        *count_as; /* count_only: as if matrices were stored so ("q8_0"); NULL: as they are */
 } apus_model_params;
 
 /* Open a Hugging Face folder or a GGUF file and load the weights.  *out is NULL on failure.

@@ -59,8 +59,10 @@ typedef struct apus_train_plan_info {
     uint64_t train_rows, val_rows, steps, max_tokens; /* of the longest micro batch */
     double epochs;
     uint64_t device_bytes, host_bytes, device_heap; /* planned peaks, and what the device has */
-    double seconds;     /* estimated from the first plan's work; <= 0: not known */
-    const char *advice; /* what would fit, if it does not; else NULL */
+    double seconds; /* estimated from the first plan's work; <= 0: not known */
+    const char
+        *advice; /* NULL; if the run does not fit, lines about what would: then only names and
+                           bytes are set besides, and apus_train ends with APUS_ERR_MEMORY */
 } apus_train_plan_info;
 
 typedef struct apus_train_progress {

@@ -1,0 +1,317 @@
+/* fit.c - model and plans of a run, made or only counted: whether it fits the device and the host,
+ * and if not, what would. */
+#include <stdio.h>
+
+#include "os.h"
+#include "trainer_internal.h"
+
+/* ---- model and plans ---- */
+
+apus_status apusi_model_prepare(apusi_trainer *t)
+{
+    const apus_train_params *p = t->p;
+    uint32_t longest = t->train.longest > t->val.longest ? t->train.longest : t->val.longest;
+    const char *from = p->resume ? p->resume : p->n_adapters ? p->adapters[0] : NULL;
+    const apus_lora_config fresh = { .rank = p->lora_rank,
+                                     .alpha = p->lora_alpha,
+                                     .dropout = p->lora_dropout,
+                                     .rslora = p->use_rslora,
+                                     .targets = p->targets,
+                                     .n_targets = p->n_targets,
+                                     .seed = (uint32_t)p->seed };
+
+    if (t->clip && longest > t->clip)
+        longest = t->clip;
+    if (p->n_adapters > 1)
+        return apus_fail(APUS_ERR_SUPPORT, "training goes on from one adapter; %zu were given",
+                         p->n_adapters);
+    APUS_FORWARD(apus_model_open(&t->model, p->full && p->resume ? p->resume : p->model,
+                                 &(apus_model_params) { .device = p->device,
+                                                        .torch_dtype = p->torch_dtype,
+                                                        .max_positions = longest,
+                                                        .train_all = p->full,
+                                                        .count_only = t->count_only,
+                                                        .count_as = t->count_as }));
+    if (p->full)
+        return APUS_OK;
+    APUS_FORWARD(apus_adapters_create(&t->adapters, t->model, 1, 1024));
+    if (!from)
+        return apus_adapters_new(t->adapters, 0, &fresh);
+    APUS_FORWARD(apus_adapters_load(t->adapters, 0, from));
+    t->adapters->slots[0].dropout = p->lora_dropout;
+    return p->resume ? APUS_OK : apus_adapters_set_rslora(t->adapters, 0, p->use_rslora);
+}
+
+static uint32_t length_of(const apusi_trainer *t, const apusi_rows *rows, size_t i)
+{
+    return t->clip && rows->lengths[i] > t->clip ? t->clip : rows->lengths[i];
+}
+
+/* Tokens of the largest micro batch of an epoch-long look at the rows: the longest rows
+ * together. */
+uint32_t apusi_largest_batch(const apusi_trainer *t, const apusi_rows *rows, uint32_t batch)
+{
+    uint32_t sum = 0, top[64] = { 0 };
+
+    batch = batch > 64 ? 64 : batch;
+    for (size_t i = 0; i < rows->n; i++)
+        for (uint32_t k = 0, x = length_of(t, rows, i); k < batch; k++)
+            if (x > top[k]) {
+                const uint32_t y = top[k];
+                top[k] = x;
+                x = y;
+            }
+    for (uint32_t k = 0; k < batch; k++)
+        sum += top[k];
+    return sum;
+}
+
+apus_status apusi_step_prepare(apusi_trainer *t)
+{
+    const apus_train_params *p = t->p;
+    const uint32_t eval_batch = p->eval_batch ? p->eval_batch : 1;
+    const uint32_t most = t->plan.batch > eval_batch ? t->plan.batch : eval_batch;
+
+    APUS_FORWARD(
+        apus_train_step_create(&t->step, t->model,
+                               &(apus_train_step_params) { .adapters = t->adapters,
+                                                           .max_sequences = most > 64 ? 64 : most,
+                                                           .recompute = p->recompute,
+                                                           .beta1 = (float)p->adam_beta1,
+                                                           .beta2 = (float)p->adam_beta2,
+                                                           .eps = (float)p->adam_epsilon,
+                                                           .decay = (float)p->weight_decay }));
+    if (t->plan.batch > 64)
+        return apus_fail(APUS_ERR_SUPPORT,
+                         "--per_device_train_batch_size is %u; at most 64 is supported",
+                         t->plan.batch);
+    APUS_FORWARD(apus_train_step_prepare(t->step, apusi_largest_batch(t, &t->train, t->plan.batch),
+                                         t->plan.batch, false));
+    if (t->val.n && t->eval_every)
+        APUS_FORWARD(apus_train_step_prepare(t->step, apusi_largest_batch(t, &t->val, eval_batch),
+                                             eval_batch, true));
+    return APUS_OK;
+}
+
+/* ---- does it fit ---- */
+
+/* A run of other parameters: its memory, planned by making everything on a device that counts. */
+typedef struct trial {
+    apus_train_params params;
+    const char *count_as;
+    uint32_t batch, clip;
+} trial;
+
+typedef struct need {
+    uint64_t device, host; /* bytes of buffers */
+    apus_status status; /* APUS_ERR_MEMORY: a tensor is larger than the device allows any to be */
+    bool fits;
+} need;
+
+/* What there is.  On a device that shares the host's memory there is one pool for both. */
+typedef struct room {
+    char name[256];
+    uint64_t heap, free;
+    bool shared;
+} room;
+
+static bool fits(const room *r, uint64_t device, uint64_t host)
+{
+    const uint64_t both = device + host;
+
+    return r->shared ? both <= r->heap && both <= r->free : device <= r->heap && host <= r->free;
+}
+
+/* Errors: those of opening and planning but APUS_ERR_MEMORY, which is an answer. */
+static apus_status count(const apusi_trainer *t, const trial *x, need *out, room *r)
+{
+    apusi_trainer c = *t; /* rows and the like are borrowed */
+    apus_status st;
+
+    c.p = &x->params;
+    c.plan.batch = x->batch;
+    c.clip = x->clip;
+    c.count_only = true;
+    c.count_as = x->count_as;
+    st = apusi_model_prepare(&c);
+    if (st == APUS_OK)
+        st = apusi_step_prepare(&c);
+    *out = (need) { .status = st };
+    if (c.model) {
+        const apus_memory_use use = apus_model_memory(c.model);
+        const apus_caps *caps = apus_gpu_caps(c.model->gpu);
+
+        *r = (room) { .heap = caps->heap, .free = apus_host_free(), .shared = caps->integrated };
+        memcpy(r->name, caps->name, sizeof(r->name));
+        out->device = use.device_peak;
+        out->host = use.host_peak;
+        out->fits = st == APUS_OK && fits(r, out->device, out->host);
+    }
+    apus_train_step_destroy(&c.step);
+    apus_adapters_destroy(&c.adapters);
+    apus_model_close(&c.model);
+    return st == APUS_ERR_MEMORY ? APUS_OK : st;
+}
+
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / 1048576;
+}
+
+/* Count a trial and add a line about it, unless it takes no less than `most` bytes of the device;
+ * true if it fits. */
+static bool tried(const apusi_trainer *t, const trial *x, uint64_t most, const char *what,
+                  apus_str *advice)
+{
+    need n;
+    room r = { 0 };
+
+    if (count(t, x, &n, &r) != APUS_OK || (n.status == APUS_OK && n.device >= most))
+        return false;
+    if (n.status != APUS_OK)
+        apus_str_addf(advice, "%s: no, %s\n", what, apus_error_text());
+    else if (r.shared)
+        apus_str_addf(advice, "%s: %.1f MiB, %s\n", what, mib(n.device + n.host),
+                      n.fits ? "fits" : "too much");
+    else
+        apus_str_addf(advice, "%s: %.1f MiB on the device, %.1f MiB on the host, %s\n", what,
+                      mib(n.device), mib(n.host), n.fits ? "fits" : "too much");
+    return n.fits;
+}
+
+/* 64, 48, 32, 24, ... */
+static uint32_t next_length(uint32_t n)
+{
+    return n & (n - 1) ? n / 3 * 2 : n / 4 * 3;
+}
+
+/* The longest rows that fit, by halves and thirds; x->clip is left at the last that was tried. */
+static bool try_lengths(const apusi_trainer *t, trial *x, const char *before, apus_str *advice)
+{
+    const uint32_t longest = t->train.longest > t->val.longest ? t->train.longest : t->val.longest;
+    uint32_t power = 32, shortest = longest;
+    bool good = false;
+
+    for (size_t i = 0; i < t->train.n; i++)
+        if (t->train.lengths[i] < shortest)
+            shortest = t->train.lengths[i];
+    while (power < longest)
+        power *= 2;
+    for (uint32_t n = power; n >= 32 && n >= shortest && !good; n = next_length(n)) {
+        char what[160];
+
+        if (n >= longest)
+            continue;
+        x->clip = n;
+        snprintf(what, sizeof(what), "%s--max_length %u", before, n);
+        const size_t at = advice->len;
+        good = tried(t, x, UINT64_MAX, what, advice);
+        if (!good && next_length(n) >= 32 &&
+            next_length(n) >= shortest) { /* one line for the search: what it ends with */
+            advice->len = at;
+            advice->data[at] = '\0';
+        }
+    }
+    return good;
+}
+
+static bool try_batches(const apusi_trainer *t, trial *x, apus_str *advice)
+{
+    bool good = false;
+
+    while (x->batch > 1 && !good) {
+        char what[64];
+
+        x->batch /= 2;
+        snprintf(what, sizeof(what), "--per_device_train_batch_size %u", x->batch);
+        good = tried(t, x, UINT64_MAX, what, advice);
+    }
+    return good;
+}
+
+/* One change at a time, then all of them; a format that takes no less than the model's own is no
+ * advice. */
+static void advise(const apusi_trainer *t, const trial *base, uint64_t most, apus_str *advice)
+{
+    static const char *const formats[] = { "q8_0", "q4_0" };
+    trial all = *base, x = *base;
+    bool good = false;
+
+    if (!base->params.recompute) {
+        all.params.recompute = x.params.recompute = true;
+        good |= tried(t, &x, UINT64_MAX, "--gradient_checkpointing true", advice);
+    }
+    x = *base;
+    good |= try_batches(t, &x, advice);
+    all.batch = x.batch;
+    x = *base;
+    good |= try_lengths(t, &x, "", advice);
+    if (base->params.full) {
+        x = *base;
+        x.params.full = all.params.full = false;
+        good |= tried(t, &x, UINT64_MAX, "--tuner_type lora", advice);
+    }
+    for (size_t i = 0; i < APUS_COUNT(formats) && !base->params.full; i++) {
+        char what[64];
+
+        x = *base;
+        x.count_as = formats[i];
+        snprintf(what, sizeof(what), "a model in %s", formats[i]);
+        good |= tried(t, &x, most, what, advice);
+    }
+    if (!good)
+        good = try_lengths(t, &all, "all of these flags and ", advice);
+    all.count_as = formats[1];
+    if (!good)
+        try_lengths(t, &all, "all of these flags, a model in q4_0 and ", advice);
+}
+
+static apus_status does_not_fit(const apusi_trainer *t, const trial *base, const need *n,
+                                const room *r, const char *why)
+{
+    apus_str advice = { 0 };
+    const char *where = r->shared || n->device > r->heap ? r->name : "the host";
+    const uint64_t needed = r->shared             ? n->device + n->host
+                            : n->device > r->heap ? n->device
+                                                  : n->host;
+    uint64_t there = where == r->name ? r->heap : r->free;
+    apus_status st;
+
+    if (r->shared && r->free < there)
+        there = r->free;
+    advise(t, base, n->status == APUS_OK ? n->device : UINT64_MAX, &advice);
+    if (t->cb->plan)
+        t->cb->plan(t->cb->user,
+                    &(apus_train_plan_info) { .model = t->p->model,
+                                              .device = r->name,
+                                              .device_bytes = n->device,
+                                              .host_bytes = n->host,
+                                              .device_heap = r->heap,
+                                              .advice = advice.data ? advice.data : "" });
+    if (n->status != APUS_OK)
+        st = apus_fail(APUS_ERR_MEMORY, "this run does not fit: %s", why);
+    else
+        st = apus_fail(APUS_ERR_MEMORY,
+                       "this run does not fit: %.1f MiB are planned, %s has %.1f MiB; see above "
+                       "what was tried in its place; nothing was written",
+                       mib(needed), where, mib(there));
+    apus_str_release(&advice);
+    return st;
+}
+
+apus_status apusi_fit_check(apusi_trainer *t)
+{
+    const trial base = { .params = *t->p, .batch = t->plan.batch };
+    apus_status st;
+    need n;
+    room r = { 0 };
+    char *why;
+
+    APUS_FORWARD(count(t, &base, &n, &r));
+    if (n.fits)
+        return APUS_OK;
+    why = apus_strdup(n.status == APUS_OK ? "" : apus_error_text());
+    st = does_not_fit(t, &base, &n, &r, why ? why : "");
+    apus_free(why);
+    return st;
+}
