@@ -3,6 +3,7 @@
 #include "barrier.h"
 #include "env.h"
 #include "exec_internal.h"
+#include "mutate.h"
 #include "op.h"
 #include "plan.h"
 #include "rng.h"
@@ -27,8 +28,12 @@ static apus_status lower_all(apus_lower *l, const apus_graph *g)
 
 apus_status apusi_lower(apus_list *list, const apus_graph *g, apus_lower *l, apus_plan_info *info)
 {
+    const char *mutant = apus_env_get(APUS_MUTATE);
+
     l->list = list;
     APUS_FORWARD(lower_all(l, g));
+    if (mutant[0])
+        APUS_FORWARD(apusi_mutate(list, mutant));
     APUS_FORWARD(apus_barriers_place(list));
     info->dispatches = info->barriers = 0;
     info->flops = info->moved = 0;

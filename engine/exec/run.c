@@ -14,6 +14,9 @@ apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu)
     if (!*out)
         return APUS_ERR_MEMORY;
     (*out)->gpu = gpu;
+    if (apus_env_get(APUS_MUTATE)[0])
+        apus_log(APUS_LOG_WARN, "APUS_MUTATE: kernel %s computes nothing, all results are wrong",
+                 apus_env_get(APUS_MUTATE));
     if (apus_env_on(APUS_PROFILE))
         APUS_TRY(apusi_profile_begin(*out));
     return APUS_OK;

@@ -100,6 +100,7 @@ TEST(a_profiled_run_gives_the_same_bits)
     uint32_t n = 9, times = 0;
     bed b;
 
+    unsetenv("APUS_PROFILE");
     if (bed_open(&b, false)) {
         run_steps(&b, &plain);
         CHECK(!apus_exec_profile(b.exec, &n) && n == 0);
