@@ -62,8 +62,8 @@ static apus_status build_graph(apus_train_step *s, apusi_micro *b, apus_model_ne
 
     APUS_FORWARD(apus_graph_init(g));
     step_arrays(s, b);
-    if (lora)
-        s->hook.begin(s->hook.user, g, b->adapter, b->row_id, b->seq.pos);
+    if (lora) /* without the rows' ids nothing is dropped */
+        s->hook.begin(s->hook.user, g, b->adapter, b->evaluation ? NULL : b->row_id, b->seq.pos);
     apus_net net = {
         .g = g,
         .dims = &m->dims,

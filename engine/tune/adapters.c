@@ -277,7 +277,7 @@ static apus_tensor *adapt(void *user, apus_graph *g, const char *module, apus_te
         p.a = trained(ad, g, module, s->places[i].a, rank, w->cols);
         p.b = trained(ad, g, module, s->places[i].b, w->rows, rank);
         p.scale = s->scale;
-        p.p = (float)s->dropout;
+        p.p = ad->row_id ? (float)s->dropout : 0;
         p.row_id = ad->row_id;
         p.pos = ad->pos;
         p.name = (uint32_t)apus_hash(module, strlen(module), APUS_HASH_SEED);
