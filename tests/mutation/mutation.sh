@@ -83,11 +83,12 @@ op_judges() {
     done <"$work/ops" | sort -k1,1nr -k2 | sed 's/^[0-9]* /op:/'
 }
 
-# "op variant kernel" of every algorithm.
+# "op variant kernel" of every algorithm: the tables of variants.
 algorithms() {
     for file in "$ops"/*.c; do
         op=$(basename "$file" .c)
-        sed -n "s/^.*{ \"\\([a-z0-9_]*\\)\", \"\\([a-z0-9_]*\\)\".*/${op%_algorithms} \\1 \\2/p" "$file"
+        sed -n '/apus_variant variants\[\] = {/,/^};/p' "$file" |
+            sed -n "s/^.*{ \"\\([a-z0-9_]*\\)\", \"\\([a-z0-9_]*\\)\".*/${op%_algorithms} \\1 \\2/p"
     done
 }
 
@@ -99,7 +100,7 @@ model_judges() {
         echo "golden:llama_gqa_tied_rope3 $op:$variant"
     done <"$work/algorithms"
     printf '%s\n' golden:llama_gqa_tied_rope3 golden:optim golden:sampling golden:qwen2_bias \
-        test:train_merge test:train_walk
+        test:train_merge test:train_dropout test:train_walk
 }
 
 # ---- what can be tried here ----

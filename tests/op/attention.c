@@ -29,7 +29,9 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = attention_terms(p);
 }
 
-#define RUNS .fill = attention_fill, .build = build, .define = define, .out = { { "o" }, { "lse" } }
+#define RUNS                                                                                       \
+    .fill = attention_fill, .build = build, .define = define, .out = { { "o" }, { "lse" } },       \
+    .force = { "attention:lane", "attention:split" }
 #define SHAPE(h, k, e, ...)                                                                        \
     (&(step_shape) { .p.heads = h, .p.kv_heads = k, .p.head_dim = e, __VA_ARGS__ })
 #define CASE(text, ...)                                                                            \

@@ -43,7 +43,8 @@ static void define(const optest *t, const double *const *in, double **out, doubl
 #define CASE(text, h, k, e, ...)                                                                   \
     {                                                                                              \
         .name = text, .fill = attention_fill, .build = build, .define = define, .in = { { "q" } }, \
-        .out = { { "o" }, { "o2" } }, .params = &(step_shape)                                      \
+        .force = { "attention_back:lane", "attention_back:split" }, .out = { { "o" }, { "o2" } },  \
+        .params = &(step_shape)                                                                    \
         {                                                                                          \
             .p.heads = h, .p.kv_heads = k, .p.head_dim = e, __VA_ARGS__                            \
         }                                                                                          \

@@ -57,7 +57,7 @@ static void define(const optest *t, const double *const *in, double **out, doubl
 
 #define EXACT                                                                                      \
     {                                                                                              \
-        "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:tile"                                  \
+        "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:vec_cpu", "matmul:tile"                \
     }
 #define LARGE                                                                                      \
     {                                                                                              \
