@@ -2,9 +2,11 @@
 #include <stdio.h>
 
 #include "apus/gpu.h"
+#include "apus/op.h"
 #include "args.h"
 #include "base.h"
 #include "sizes.h"
+#include "str.h"
 
 static void show(const apus_device_row *r)
 {
@@ -27,22 +29,122 @@ static void show(const apus_device_row *r)
            r->int8_dot ? ", int8 dot" : "");
     printf("  matrices  %s%s\n", r->coop[0] ? r->coop : "none",
            r->coop[0] && !r->coop_built ? " (this build's glslc was too old for them)" : "");
-    printf("  matmul    %s\n",
-           !strcmp(r->kind, "cpu") ? "register tile (cpu, vec_cpu)"
-           : r->coop[0] && r->coop_built
-               ? "cooperative matrix where 16 bits are allowed, shared-memory tile"
-               : "shared-memory tile");
+}
+
+/* ---- algorithms ---- */
+
+typedef struct algorithms {
+    apus_algorithm *at;
+    size_t n, room;
+    bool failed;
+} algorithms;
+
+static void keep(void *user, const apus_algorithm *a)
+{
+    algorithms *all = user;
+
+    if (all->n == all->room) {
+        const size_t room = 2 * all->room + 64;
+        apus_algorithm *at = apus_realloc(all->at, room * sizeof(*at));
+
+        all->failed |= !at;
+        if (!at)
+            return;
+        all->at = at;
+        all->room = room;
+    }
+    all->at[all->n++] = *a;
+}
+
+static void add_name(apus_str *names, const char *name)
+{
+    apus_str_addf(names, "%s%s", names->len ? ", " : "", name);
+}
+
+/* The algorithms of one problem: rows [from, to).  The narrow one is named where it is another. */
+static void show_problem(const algorithms *all, size_t from, size_t to)
+{
+    const char *wide = "none", *narrow = "none";
+    apus_str also = { 0 }, chosen = { 0 };
+
+    for (size_t i = from; i < to; i++) {
+        const apus_algorithm *a = &all->at[i];
+
+        wide = a->chosen ? a->variant : wide;
+        narrow = a->chosen_narrow ? a->variant : narrow;
+        if (a->built && a->fits && !a->chosen && !a->chosen_narrow)
+            add_name(&also, a->variant);
+    }
+    apus_str_add(&chosen, wide);
+    if (strcmp(wide, narrow) != 0)
+        apus_str_addf(&chosen, " (16 bits: %s)", narrow);
+    printf("    %-24s %-28s%s%s\n", all->at[from].problem, chosen.data ? chosen.data : "",
+           also.len ? "  also " : "", also.data ? also.data : "");
+    apus_str_release(&also);
+    apus_str_release(&chosen);
+}
+
+/* Those of an operator, rows [from, to), that none of its problems can have. */
+static void show_missing(const algorithms *all, size_t from, size_t to, bool built,
+                         const char *label)
+{
+    apus_str names = { 0 };
+
+    for (size_t i = from; i < to && !strcmp(all->at[i].problem, all->at[from].problem); i++) {
+        bool fits = false;
+
+        for (size_t k = from; k < to; k++)
+            fits |= !strcmp(all->at[k].variant, all->at[i].variant) && all->at[k].fits;
+        if (all->at[i].built == built && !(built && fits))
+            add_name(&names, all->at[i].variant);
+    }
+    if (names.len)
+        printf("    %-24s %s\n", label, names.data);
+    apus_str_release(&names);
+}
+
+static apus_status show_algorithms(uint32_t device)
+{
+    algorithms all = { 0 };
+    apus_status st;
+    size_t op = 0, problem = 0;
+
+    APUS_TRY(apus_device_algorithms(device, keep, &all));
+    if (all.failed)
+        APUS_TRY(APUS_ERR_MEMORY);
+    for (size_t i = 1; i <= all.n; i++) {
+        const bool end = i == all.n || strcmp(all.at[i].op, all.at[op].op) != 0;
+
+        if (problem == op && i == op + 1)
+            printf("  %s\n", all.at[op].op);
+        if (end || strcmp(all.at[i].problem, all.at[problem].problem) != 0) {
+            show_problem(&all, problem, i);
+            problem = i;
+        }
+        if (end) {
+            show_missing(&all, op, i, true, "not on this device");
+            show_missing(&all, op, i, false, "not in this build");
+            op = i;
+        }
+    }
+fail:
+    apus_free(all.at);
+    return st;
 }
 
 apus_status apus_cmd_devices(apus_args *args)
 {
     apus_device_row *rows = NULL;
+    apus_status st = APUS_OK;
     uint32_t n = 0;
 
     (void)args;
     APUS_FORWARD(apus_device_rows(&rows, &n));
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n && st == APUS_OK; i++) {
         show(&rows[i]);
+        if (rows[i].usable)
+            st = show_algorithms(rows[i].index);
+    }
     apus_device_rows_free(&rows);
-    return APUS_OK;
+    return st;
 }

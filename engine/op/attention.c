@@ -84,6 +84,15 @@ static const apus_variant variants[] = {
     { "lane", "attention" },
 };
 
+static const uint32_t narrow_head = 64, wide_head = 128;
+static const apus_op_problem problems[] = {
+    { "heads of 64", &narrow_head },
+    { "heads of 128", &wide_head },
+};
+
+const apus_op_choices apusi_attention_choices = { variants, APUS_COUNT(variants), problems,
+                                                  APUS_COUNT(problems) };
+
 apus_status apusi_attention_spread(apus_lower *l, const char *op, const apus_node *n,
                                    apusi_attention_lanes *out)
 {
@@ -218,4 +227,5 @@ static void backward(apus_graph *g, apus_node *n)
                         n->out[0]->grad, &a->s, &a->p);
 }
 
-const apus_op_def apus_op_attention = { "attention", record, backward, false };
+const apus_op_def apus_op_attention = { "attention", record, backward, false,
+                                        &apusi_attention_choices };

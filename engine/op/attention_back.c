@@ -89,4 +89,5 @@ static apus_status record(apus_lower *l, const apus_node *n)
     return apus_emit(l, &d);
 }
 
-const apus_op_def apus_op_attention_back = { "attention_back", record, NULL, false };
+const apus_op_def apus_op_attention_back = { "attention_back", record, NULL, false,
+                                             &apusi_attention_choices };

@@ -6,6 +6,7 @@
 #include "args/attention.h"
 #include "attention.h"
 #include "lower.h"
+#include "op.h"
 
 struct apusi_attention_attr {
     apus_attention_params p;
@@ -34,6 +35,8 @@ typedef struct apusi_attention_lanes {
     uint32_t lanes; /* of a workgroup */
     uint32_t rows;  /* rows of query heads that `split` lanes take: of block_tokens tokens */
 } apusi_attention_lanes;
+/* The algorithms, at heads of some sizes. */
+extern const apus_op_choices apusi_attention_choices;
 /* Choose for `op` ("attention", "attention_back").  Errors: those of apus_choose. */
 apus_status apusi_attention_spread(apus_lower *l, const char *op, const apus_node *n,
                                    apusi_attention_lanes *out);

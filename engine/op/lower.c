@@ -184,7 +184,7 @@ apus_status apus_emit_args(apus_lower *l, const void *args, uint32_t bytes, apus
 }
 
 /* Does "matmul:tile,attention:x" force `variant` of `op`, or some other one? */
-static bool forced(const char *force, const char *op, const char *variant, bool *any)
+static bool forced(const char *force, const char *op, const char *variant)
 {
     const size_t op_len = strlen(op), v_len = strlen(variant);
     bool this_one = false;
@@ -193,7 +193,6 @@ static bool forced(const char *force, const char *op, const char *variant, bool 
         if (strncmp(p, op, op_len) || p[op_len] != ':')
             continue;
         const char *name = p + op_len + 1;
-        *any = true;
         if (!strncmp(name, variant, v_len) && (name[v_len] == 0 || name[v_len] == ','))
             this_one = true;
     }
@@ -213,24 +212,31 @@ static apus_status note_choice(apus_lower *l, const char *op, const char *descri
     return l->list->choices.failed ? APUS_ERR_MEMORY : APUS_OK;
 }
 
+const apus_variant *apus_variant_find(const apus_caps *caps, bool narrow, const char *force,
+                                      const char *op, const apus_variant *variants, size_t n,
+                                      const void *problem)
+{
+    for (size_t pass = 0; pass < 2; pass++) /* forced ones first */
+        for (size_t i = 0; i < n; i++) {
+            const apus_variant *v = &variants[i];
+            const bool forces = forced(force, op, v->name);
+            if ((v->kernel && !apus_kernel_exists(v->kernel)) ||
+                (v->fits && !v->fits(caps, problem)))
+                continue;
+            if (v->narrow && !narrow && !forces)
+                continue;
+            if (pass == 0 ? forces : !v->chosen || v->chosen(caps, problem))
+                return v;
+        }
+    return NULL;
+}
+
 apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *variants, size_t n,
                         const void *problem, const char *describe, const apus_variant **out)
 {
-    const apus_variant *found = NULL;
-    bool any = false;
+    const apus_variant *found =
+        apus_variant_find(l->caps, l->narrow, l->force, op, variants, n, problem);
 
-    for (size_t pass = 0; pass < 2 && !found; pass++) /* forced ones first */
-        for (size_t i = 0; i < n && !found; i++) {
-            const apus_variant *v = &variants[i];
-            const bool force = forced(l->force, op, v->name, &any);
-            if ((v->kernel && !apus_kernel_exists(v->kernel)) ||
-                (v->fits && !v->fits(l->caps, problem)))
-                continue;
-            if (v->narrow && !l->narrow && !force)
-                continue;
-            if (pass == 0 ? force : !v->chosen || v->chosen(l->caps, problem))
-                found = v;
-        }
     if (!found)
         return apus_fail(APUS_ERR_SUPPORT, "%s %s: no algorithm for %s", op, describe,
                          l->caps->name);

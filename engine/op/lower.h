@@ -112,6 +112,10 @@ typedef struct apus_variant {
     bool (*chosen)(const apus_caps *caps, const void *problem); /* by default; NULL: if it fits */
 } apus_variant;
 
+/* The variant that `apus_choose` takes, or NULL. */
+const apus_variant *apus_variant_find(const apus_caps *caps, bool narrow, const char *force,
+                                      const char *op, const apus_variant *variants, size_t n,
+                                      const void *problem);
 /* The variant for a problem; forced ones are taken wherever they fit.  `describe` (one line without
  * the variant) is noted in the list of choices.
  * Errors: APUS_ERR_SUPPORT (no variant fits: the text names operator, problem and device). */

@@ -141,4 +141,4 @@ static void backward(apus_graph *g, apus_node *n)
                                          .kind = APUS_NN, .alpha = attr->alpha, .acc = a->grad }));
 }
 
-const apus_op_def apus_op_matmul = { "matmul", record, backward, false };
+const apus_op_def apus_op_matmul = { "matmul", record, backward, false, &apusi_matmul_choices };

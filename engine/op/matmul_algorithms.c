@@ -376,6 +376,22 @@ static const apus_variant variants[] = {
     [PLAIN] = { "plain", "matmul" },
 };
 
+static const apus_matmul_problem one = { APUS_NT, 1, 4096, 4096, APUS_F16 },
+                                 many = { APUS_NT, 512, 4096, 4096, APUS_F16 },
+                                 blocks = { APUS_NT, 512, 4096, 4096, APUS_Q4_0 },
+                                 back = { APUS_NN, 512, 4096, 4096, APUS_F16 },
+                                 weight = { APUS_TN, 4096, 4096, 512, APUS_F32 };
+static const apus_op_problem problems[] = {
+    { "1 row", &one },
+    { "512 rows", &many },
+    { "512 rows, 4-bit weights", &blocks },
+    { "gradient of 512 rows", &back },
+    { "gradient of a weight", &weight },
+};
+
+const apus_op_choices apusi_matmul_choices = { variants, APUS_COUNT(variants), problems,
+                                               APUS_COUNT(problems) };
+
 apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const char *what,
                               apus_dispatch *d)
 {

@@ -4,6 +4,7 @@
 
 #include "lower.h"
 #include "matmul.h"
+#include "op.h"
 
 typedef struct apus_matmul_problem {
     apus_matmul_kind kind;
@@ -11,6 +12,8 @@ typedef struct apus_matmul_problem {
     apus_dtype b;     /* format of b */
 } apus_matmul_problem;
 
+/* The algorithms, at products of a layer of 4096 columns. */
+extern const apus_op_choices apusi_matmul_choices;
 /* Choose an algorithm (noted as `what`) and append its dispatch; `d` has arguments, live rows of a
  * (NT, NN) and estimates filled in.  Errors: of apus_choose and apus_emit. */
 apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const char *what,

@@ -6,7 +6,21 @@
 #ifndef APUSI_OP_H
 #define APUSI_OP_H
 
+#include "apus/op.h"
 #include "lower.h"
+
+/* What an operator with several algorithms chooses by, at shapes that tell them apart. */
+typedef struct apus_op_problem {
+    const char *name; /* "512 rows" */
+    const void *problem;
+} apus_op_problem;
+
+typedef struct apus_op_choices {
+    const apus_variant *variants;
+    size_t n_variants;
+    const apus_op_problem *problems;
+    size_t n_problems;
+} apus_op_choices;
 
 struct apus_op_def {
     const char *name;
@@ -17,6 +31,7 @@ struct apus_op_def {
     void (*backward)(apus_graph *g, apus_node *n);
     /* Outputs are cheap: the gradient recomputes them instead of keeping them. */
     bool rematerialize;
+    const apus_op_choices *choices; /* NULL: there is one algorithm */
 };
 
 #define OP(x) extern const apus_op_def apus_op_##x;
@@ -25,6 +40,11 @@ struct apus_op_def {
 
 /* All operators, in the order of ops.def, ending in NULL. */
 extern const apus_op_def *const apus_ops[];
+
+/* As apus_device_algorithms, for a device that need not be there.  `force` is APUS_KERNEL's form;
+ * "": nothing is forced. */
+void apus_algorithms_each(const apus_caps *caps, const char *force,
+                          void (*each)(void *user, const apus_algorithm *a), void *user);
 
 /* Add a contribution to d loss / d t.  Contributions of one tensor are summed in the order of
  * calls. */

@@ -162,6 +162,26 @@ TEST(unknown_devices_are_answered_with_those_there_are)
     fails(workplace(), SFT FEW "--device voodoo", 1, "voodoo", "0: ");
 }
 
+TEST(devices_lists_algorithms)
+{
+    const char *folder = workplace();
+    child c;
+
+    if (!has_device())
+        return;
+    REQUIRE(run_with(&c, "devices", &(child_params) { .folder = folder }));
+    CHECK(strstr(c.out, "\n  matmul\n    1 row                    ") != NULL);
+    CHECK(strstr(c.out, "\n    gradient of a weight     ") != NULL);
+    CHECK(strstr(c.out, "\n  attention\n    heads of 64              ") != NULL);
+    CHECK(strstr(c.out, "\n  attention_back\n    heads of 64              ") != NULL);
+    CHECK(strstr(c.out, "    512 rows                 plain  ") == NULL);
+    child_release(&c);
+    REQUIRE(run_with(&c, "devices",
+                     &(child_params) { .folder = folder, .env = { "APUS_KERNEL=matmul:plain" } }));
+    CHECK(strstr(c.out, "    512 rows                 plain  ") != NULL);
+    child_release(&c);
+}
+
 TEST(no_driver)
 {
     const child_params p = { .folder = workplace(),

@@ -1,0 +1,149 @@
+/* The list of algorithms says what a recorded graph then gets. */
+#include "matmul.h"
+#include "op.h"
+
+#include "exec.h"
+#include <stdio.h>
+
+#include "harness.h"
+
+static const apus_caps cpu = {
+    .name = "a CPU",
+    .device_class = APUS_CLASS_CPU,
+    .integrated = true,
+    .subgroup = 8,
+    .subgroup_min = 8,
+    .subgroup_max = 8,
+    .subgroup_arith = true,
+    .subgroup_shuffle = true,
+    .max_invocations = 1024,
+    .max_shared = 32768,
+    .max_push = 256,
+};
+static const apus_caps gpu = {
+    .name = "a GPU",
+    .device_class = APUS_CLASS_GPU,
+    .subgroup = 32,
+    .subgroup_min = 32,
+    .subgroup_max = 32,
+    .subgroup_pinned = true,
+    .subgroup_arith = true,
+    .subgroup_shuffle = true,
+    .f16 = true,
+    .max_invocations = 1024,
+    .max_shared = 49152,
+    .max_push = 256,
+    .coop_built = true,
+    .n_coop = 2,
+    .coop = { { 16, 16, 16, APUS_F16 }, { 16, 16, 16, APUS_BF16 } },
+};
+
+typedef struct found {
+    const char *op, *problem; /* looked for */
+    const char *wide, *narrow;
+    const char *never; /* "" or one that must not fit */
+    uint32_t n, n_wide, n_narrow, n_problems, n_ops;
+    char last[64], last_op[64];
+} found;
+
+static void look(void *user, const apus_algorithm *a)
+{
+    found *f = user;
+
+    f->n++;
+    f->n_wide += a->chosen;
+    f->n_narrow += a->chosen_narrow;
+    if (strcmp(f->last_op, a->op) != 0) {
+        f->n_ops++;
+        f->last[0] = '\0';
+    }
+    f->n_problems += strcmp(f->last, a->problem) != 0;
+    snprintf(f->last, sizeof(f->last), "%s", a->problem);
+    snprintf(f->last_op, sizeof(f->last_op), "%s", a->op);
+    if (a->chosen || a->chosen_narrow)
+        CHECK(a->built && a->fits);
+    if (strcmp(a->op, f->op) != 0 || strcmp(a->problem, f->problem) != 0)
+        return;
+    if (a->chosen)
+        f->wide = a->variant;
+    if (a->chosen_narrow)
+        f->narrow = a->variant;
+    if (f->never && !strcmp(a->variant, f->never))
+        CHECK(!a->fits);
+}
+
+static found list(const apus_caps *caps, const char *force, const char *op, const char *problem,
+                  const char *never)
+{
+    found f = { .op = op, .problem = problem, .never = never };
+
+    apus_algorithms_each(caps, force, look, &f);
+    CHECK(f.wide && f.narrow);
+    /* One is chosen for each problem, with 16 bits and without. */
+    CHECK_EQ_U64(f.n_wide, f.n_problems);
+    CHECK_EQ_U64(f.n_narrow, f.n_problems);
+    CHECK_EQ_U64(f.n_ops, 3);
+    if (!f.wide || !f.narrow)
+        f.wide = f.narrow = "";
+    return f;
+}
+
+TEST(each_class_of_device_gets_its_own)
+{
+    found f = list(&cpu, "", "matmul", "512 rows", "coop");
+
+    CHECK_EQ_STR(f.wide, "cpu");
+    CHECK_EQ_STR(f.narrow, "cpu");
+    CHECK_EQ_STR(list(&cpu, "", "matmul", "1 row", "coop").wide, "vec_cpu");
+    CHECK_EQ_STR(list(&cpu, "", "attention", "heads of 64", NULL).wide, "lane");
+    f = list(&gpu, "", "matmul", "512 rows", NULL);
+    CHECK_EQ_STR(list(&gpu, "", "attention_back", "heads of 128", NULL).wide, "split");
+    CHECK(!strncmp(f.wide, "tile", 4));
+    if (apus_kernel_exists("matmul_coop"))
+        CHECK(!strncmp(f.narrow, "coop", 4));
+    CHECK_EQ_STR(list(&gpu, "", "matmul", "1 row", NULL).wide, "vec");
+}
+
+TEST(what_is_forced_is_chosen)
+{
+    CHECK_EQ_STR(list(&gpu, "matmul:plain", "matmul", "512 rows", NULL).wide, "plain");
+    CHECK_EQ_STR(list(&gpu, "matmul:plain", "matmul", "512 rows", NULL).narrow, "plain");
+    /* Where it does not fit, the default stays. */
+    CHECK_EQ_STR(list(&cpu, "matmul:coop", "matmul", "512 rows", "coop").narrow, "cpu");
+}
+
+/* The choice that is noted when a product of the shape of "512 rows" is recorded. */
+static void recorded(const apus_caps *caps, bool narrow, const char *variant)
+{
+    const uint32_t a_dims[] = { 512, 4096 }, b_dims[] = { 4096, 4096 };
+    apus_graph g;
+    apus_plan_info info;
+    apus_list made = { 0 };
+    char line[96];
+
+    snprintf(line, sizeof(line), "matmul nt 512x4096x4096 f16: %s\n", variant);
+    REQUIRE_OK(apus_graph_init(&g));
+    apus_tensor *a = apus_graph_bound(&g, "a", APUS_F32, 2, a_dims, UINT64_C(1) << 32);
+    apus_tensor *b = apus_graph_bound(&g, "b", APUS_F16, 2, b_dims, UINT64_C(1) << 33);
+    apus_tensor *y = apus_matmul(&g, a, b, &(apus_matmul_params) { .kind = APUS_NT });
+    if (CHECK(y != NULL)) {
+        y->keep = true;
+        if (CHECK_OK(apus_plan_estimate(&info, &made, &g, caps,
+                                        &(apus_plan_params) { .narrow = narrow })))
+            CHECK_EQ_STR(info.choices, line);
+    }
+    apus_list_release(&made);
+    apus_graph_release(&g);
+}
+
+TEST(a_recorded_product_gets_what_is_listed)
+{
+    static const apus_caps *const all[] = { &cpu, &gpu };
+
+    for (size_t i = 0; i < APUS_COUNT(all); i++) {
+        const found f = list(all[i], "", "matmul", "512 rows", NULL);
+
+        recorded(all[i], false, f.wide);
+        recorded(all[i], true, f.narrow);
+    }
+}
