@@ -30,6 +30,7 @@ typedef struct child_params {
     const char *input;        /* text on stdin; NULL: none */
     const char *env[4];       /* "NAME=VALUE" */
     const char *small_disk;   /* folder that has room for 64 KiB only; exit code 125: no such */
+    const char *read_only;    /* folder that cannot be written to; exit code 125: no such */
     const char *interrupt_at; /* SIGINT once this stands in what it said; NULL: never */
 } child_params;
 
@@ -88,9 +89,13 @@ static inline void child_become(char **words, const child_params *p, char *const
     for (size_t i = 0; i < APUS_COUNT(p->env) && p->env[i]; i++)
         putenv((char *)(uintptr_t)p->env[i]);
     /* A file system of its own, seen by this process alone and gone with it. */
-    if (p->small_disk && (unshare(CLONE_NEWNS | (geteuid() ? CLONE_NEWUSER : 0)) != 0 ||
-                          mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-                          mount("none", p->small_disk, "tmpfs", 0, "size=64k") != 0))
+    if ((p->small_disk || p->read_only) &&
+        (unshare(CLONE_NEWNS | (geteuid() ? CLONE_NEWUSER : 0)) != 0 ||
+         mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0))
+        _exit(125);
+    if (p->small_disk && mount("none", p->small_disk, "tmpfs", 0, "size=64k") != 0)
+        _exit(125);
+    if (p->read_only && mount("none", p->read_only, "tmpfs", MS_RDONLY, "size=64k") != 0)
         _exit(125);
     execvp(words[0], words);
     _exit(127);

@@ -47,67 +47,6 @@ TEST(a_model_without_a_tokenizer)
     fails(folder, SFT, 1, "tokenizer.json", NULL);
 }
 
-TEST(truncated_safetensors)
-{
-    const char *folder = new_folder();
-
-    put_model(folder, 1000);
-    put_text(folder, "rows.jsonl", ROW("red", "red"));
-    fails(folder, SFT, 1, "model.safetensors", NULL);
-    fails(folder, "inspect m", 1, "model.safetensors", NULL);
-}
-
-TEST(lying_safetensors)
-{
-    static const char lie[] = "\x7f\xff\xff\xff\xff\xff\xff\x7f{}";
-    static const char *const headers[] = {
-        "{\"model.embed_tokens.weight\":{\"dtype\":\"BF16\",\"shape\":[272,64],"
-        "\"data_offsets\":[0,18446744073709551615]}}",
-        "{\"model.embed_tokens.weight\":{\"dtype\":\"BF16\","
-        "\"shape\":[4294967296,4294967296,4294967296],\"data_offsets\":[0,8]}}",
-        "{\"model.embed_tokens.weight\":{\"dtype\":\"BF16\",\"shape\":[272,64],"
-        "\"data_offsets\":[8,0]}}",
-        "{\"model.embed_tokens.weight\":",
-    };
-    const char *folder = workplace();
-
-    put(folder, "m/model.safetensors", lie, sizeof(lie) - 1);
-    fails(folder, "inspect m", 1, "model.safetensors", NULL);
-    for (size_t i = 0; i < APUS_COUNT(headers); i++) {
-        char *file = apus_alloc(8 + strlen(headers[i]) + 8);
-        const uint64_t n = strlen(headers[i]);
-
-        memcpy(file, &n, 8);
-        memcpy(file + 8, headers[i], n);
-        put(folder, "m/model.safetensors", file, 8 + n + 8);
-        apus_free(file);
-        fails(folder, "inspect m", 1, "model.safetensors", NULL);
-    }
-}
-
-TEST(truncated_and_lying_gguf)
-{
-    const char *folder = new_folder();
-    uint64_t head[4] = { 0 };
-
-    memcpy(head, "GGUF\3\0\0\0", 8);
-    head[1] = UINT64_C(1) << 60; /* tensors */
-    put(folder, "a.gguf", head, sizeof(head));
-    fails(folder, "inspect a.gguf", 1, "a.gguf", NULL);
-    head[1] = 1;
-    head[2] = UINT64_MAX; /* values */
-    put(folder, "a.gguf", head, sizeof(head));
-    fails(folder, "inspect a.gguf", 1, "a.gguf", NULL);
-    head[2] = 1;
-    head[3] = UINT64_C(1) << 62; /* length of the first name */
-    put(folder, "a.gguf", head, sizeof(head));
-    fails(folder, "inspect a.gguf", 1, "a.gguf", NULL);
-    put(folder, "a.gguf", head, 12);
-    fails(folder, "inspect a.gguf", 1, "a.gguf", NULL);
-    put(folder, "a.gguf", "not a model", 11);
-    fails(folder, "infer --model a.gguf", 1, "a.gguf", NULL);
-}
-
 /* ---- rows ---- */
 
 TEST(malformed_lines_are_named_by_file_line_and_column)
@@ -294,6 +233,37 @@ TEST(folders_that_cannot_be_made)
         chmod(path, 0500);
         fails(folder, SFT FEW "--output_dir locked/o", 1, "locked/o", NULL);
         apus_free(path);
+    }
+}
+
+TEST(a_read_only_folder)
+{
+    static const char *const lines[] = {
+        SFT FEW,
+        SFT FEW "--output_dir o/deep",
+        "infer --model m --template chatml --val_dataset rows.jsonl --max_new_tokens 1 "
+        "--result_path o/r.jsonl",
+    };
+    const char *folder = workplace();
+    char *path = apus_path_join(folder, "o");
+    child c;
+
+    if (!has_device())
+        return;
+    CHECK_OK(apus_dir_create(path));
+    apus_free(path);
+    for (size_t i = 0; i < APUS_COUNT(lines); i++) {
+        REQUIRE(run_with(&c, lines[i], &(child_params) { .folder = folder, .read_only = "o" }));
+        if (c.code == 125) {
+            harness_skip("a read-only file system cannot be mounted here");
+        } else {
+            CHECK_EQ_U64(c.code, 1);
+            says(&c, ": error: ");
+            says(&c, i == 0 ? "/o/" : i == 1 ? "/o/deep" : "o/r.jsonl");
+            says(&c, "read-only file system");
+            CHECK(!strstr(c.err, "Saving model checkpoint"));
+        }
+        child_release(&c);
     }
 }
 
