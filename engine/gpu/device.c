@@ -136,6 +136,11 @@ static apus_status create_device(apus_gpu *gpu)
         p->extensions &= ~(uint32_t)APUSI_EXT_COOP;
     if (!p->features.bf16.shaderBFloat16Type)
         p->extensions &= ~(uint32_t)APUSI_EXT_BF16;
+    if (!gpu->statistics || !p->features.statistics.pipelineExecutableInfo)
+        p->extensions &= ~(uint32_t)APUSI_EXT_STATISTICS;
+    gpu->statistics = p->extensions & APUSI_EXT_STATISTICS;
+    if (gpu->statistics)
+        extensions[n++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
     if (p->extensions & APUSI_EXT_COOP)
         extensions[n++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
     if (p->extensions & APUSI_EXT_BF16)
@@ -199,6 +204,7 @@ apus_status apus_gpu_create(apus_gpu **out, const apus_gpu_params *params)
     APUS_TRY(apusi_physical_list(&gpu->instance, &all, &n));
     APUS_TRY(choose(wanted, all, n, &at));
     gpu->physical = all[at];
+    gpu->statistics = (params && params->statistics) || apus_env_get(APUS_STATISTICS)[0] == '1';
     apus_free(all);
     all = NULL;
     if (params && params->count_only) {

@@ -79,6 +79,20 @@ typedef struct apus_kernel_key {
 /* Whether this build holds the module. */
 bool apus_kernel_exists(const char *name);
 
+/* One number that the driver's compiler gives for a kernel ("Spilled VGPRs", 0). */
+typedef struct apus_statistic {
+    const apus_kernel_key *kernel;
+    uint32_t index;   /* of the number, from 0 in each kernel */
+    const char *name; /* as the driver says it */
+    double value;
+} apus_statistic;
+/* Call back for each number of each kernel made so far, kernel by kernel; a device that was opened
+ * without statistics, or has none, calls nothing.
+ * Errors: APUS_ERR_MEMORY, APUS_ERR_DEVICE. */
+apus_status apus_gpu_kernel_statistics(apus_gpu *gpu,
+                                       void (*each)(void *user, const apus_statistic *s),
+                                       void *user);
+
 /* ---- command lists ---- */
 
 typedef struct apus_commands apus_commands;

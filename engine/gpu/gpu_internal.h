@@ -61,6 +61,7 @@ typedef struct apusi_features {
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coop;
     VkPhysicalDeviceShaderBfloat16FeaturesKHR bf16;
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR statistics;
 } apusi_features;
 
 /* Device extensions by bit. */
@@ -70,6 +71,7 @@ enum {
     APUSI_EXT_COOP = 4,
     APUSI_EXT_BF16 = 8,
     APUSI_EXT_BUDGET = 16,
+    APUSI_EXT_STATISTICS = 32,
 };
 
 /* A physical device, looked at. */
@@ -141,6 +143,7 @@ struct apus_gpu {
     char *cache_path;    /* NULL: none is kept */
     uint64_t cache_hash; /* of the data that was read */
     bool made_pipeline;  /* something may have been added */
+    bool statistics;     /* pipelines keep what the compiler says of them */
 
     /* queue.c */
     VkSemaphore timeline;

@@ -17,6 +17,7 @@ static apus_status look_extensions(apusi_physical *p)
         { VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, APUSI_EXT_COOP },
         { VK_KHR_SHADER_BFLOAT16_EXTENSION_NAME, APUSI_EXT_BF16 },
         { VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, APUSI_EXT_BUDGET },
+        { VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME, APUSI_EXT_STATISTICS },
     };
     uint32_t n = 0;
 
@@ -58,6 +59,9 @@ void apusi_features_link(apusi_features *f, const apusi_physical *p)
         LINK(coop, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR);
     if (p->extensions & APUSI_EXT_BF16)
         LINK(bf16, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR);
+    if (p->extensions & APUSI_EXT_STATISTICS)
+        LINK(statistics,
+             VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR);
 #undef LINK
 }
 
@@ -87,6 +91,7 @@ static void choose_features(apusi_physical *p)
     f->subgroup.computeFullSubgroups = has.subgroup.computeFullSubgroups;
     f->dot.shaderIntegerDotProduct = has.dot.shaderIntegerDotProduct;
     f->coop.cooperativeMatrix = has.coop.cooperativeMatrix && has.v12.vulkanMemoryModel;
+    f->statistics.pipelineExecutableInfo = has.statistics.pipelineExecutableInfo;
     f->bf16.shaderBFloat16Type = has.bf16.shaderBFloat16Type;
     f->bf16.shaderBFloat16CooperativeMatrix =
         has.bf16.shaderBFloat16CooperativeMatrix && f->coop.cooperativeMatrix;

@@ -18,6 +18,8 @@ typedef struct apus_gpu_params {
                            first discrete, integrated, then CPU device that has what is needed */
     bool validate;   /* enable VK_LAYER_KHRONOS_validation; APUS_VALIDATE does the same */
     bool count_only; /* nothing is opened: buffers are counted, not allocated, and nothing runs */
+    bool
+        statistics; /* kernels keep what the compiler says of them; APUS_STATISTICS does the same */
 } apus_gpu_params;
 
 /* Open a device.  *out is NULL on failure.

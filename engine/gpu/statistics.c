@@ -1,0 +1,74 @@
+/* statistics.c - what the driver's compiler says of the kernels: registers, spills, bytes of code. */
+#include "gpu_internal.h"
+
+typedef struct receiver {
+    void (*each)(void *user, const apus_statistic *s);
+    void *user;
+    uint32_t index; /* of the next number of this kernel */
+} receiver;
+
+static double value_of(const VkPipelineExecutableStatisticKHR *s)
+{
+    switch (s->format) {
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_BOOL32_KHR:
+        return s->value.b32;
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_INT64_KHR:
+        return (double)s->value.i64;
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_UINT64_KHR:
+        return (double)s->value.u64;
+    default:
+        return s->value.f64;
+    }
+}
+
+static apus_status report(apus_gpu *gpu, const apusi_pipeline *p, uint32_t executable, receiver *to)
+{
+    apus_status st = APUS_OK;
+    const VkPipelineExecutableInfoKHR info = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR,
+        .pipeline = p->pipeline,
+        .executableIndex = executable,
+    };
+    VkPipelineExecutableStatisticKHR *all = NULL;
+    uint32_t n = 0;
+
+    APUSI_VK(gpu, "vkGetPipelineExecutableStatisticsKHR",
+             gpu->vk.vkGetPipelineExecutableStatisticsKHR(gpu->device, &info, &n, NULL));
+    all = apus_calloc((size_t)n + 1, sizeof(*all));
+    if (!all)
+        return APUS_ERR_MEMORY;
+    for (uint32_t i = 0; i < n; i++)
+        all[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR;
+    APUSI_VK(gpu, "vkGetPipelineExecutableStatisticsKHR",
+             gpu->vk.vkGetPipelineExecutableStatisticsKHR(gpu->device, &info, &n, all));
+    for (uint32_t i = 0; i < n; i++)
+        to->each(to->user,
+                 &(apus_statistic) { &p->key, to->index++, all[i].name, value_of(&all[i]) });
+fail:
+    apus_free(all);
+    return st;
+}
+
+apus_status apus_gpu_kernel_statistics(apus_gpu *gpu,
+                                       void (*each)(void *user, const apus_statistic *s),
+                                       void *user)
+{
+    apus_status st = APUS_OK;
+
+    for (uint32_t i = 0; gpu->statistics && i < gpu->pipeline_slots; i++) {
+        const apusi_pipeline *p = &gpu->pipelines[i];
+        const VkPipelineInfoKHR info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_INFO_KHR,
+                                         .pipeline = p->pipeline };
+        receiver to = { each, user, 0 };
+        uint32_t n = 0;
+
+        if (!p->name)
+            continue;
+        APUSI_VK(gpu, "vkGetPipelineExecutablePropertiesKHR",
+                 gpu->vk.vkGetPipelineExecutablePropertiesKHR(gpu->device, &info, &n, NULL));
+        for (uint32_t k = 0; k < n; k++)
+            APUS_TRY(report(gpu, p, k, &to));
+    }
+fail:
+    return st;
+}

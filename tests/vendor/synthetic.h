@@ -1,0 +1,22 @@
+/* synthetic.h - model files of real shapes with few layers and weights of zero: what is planned and
+ * compiled for them is what is planned and compiled for the real models.  The files are sparse. */
+#ifndef VENDOR_SYNTHETIC_H
+#define VENDOR_SYNTHETIC_H
+
+#include "base.h"
+
+typedef struct synthetic_shape {
+    const char *name, *family; /* "llama", "qwen2" */
+    uint32_t hidden, layers, heads, kv_heads, ffn, vocab, max_pos;
+    bool bias; /* of q, k, v */
+} synthetic_shape;
+
+extern const synthetic_shape synthetic_smollm2; /* SmolLM2-135M, two layers */
+extern const synthetic_shape synthetic_qwen2;   /* Qwen2.5-0.5B, two layers */
+
+/* FOLDER/NAME with config.json and model.safetensors, tied, bf16; its path into path. */
+apus_status synthetic_folder(const synthetic_shape *shape, const char *folder, char path[512]);
+/* FOLDER/NAME.gguf, tied, embedding q8_0, matrices q4_1; llama only. */
+apus_status synthetic_gguf(const synthetic_shape *shape, const char *folder, char path[512]);
+
+#endif
