@@ -190,8 +190,9 @@ static void look_heap(apusi_physical *p)
 }
 
 /* The size that kernels run with.  A CPU driver has one size.  A GPU is pinned to the smallest
- * size it allows from 16 up: 32 on AMD (32..64); 16 on Intel (8..32 or 16..32), where the
- * register file is shared by the lanes of a subgroup and 32 lanes spill. */
+ * size it allows from 8 up: 32 on AMD (32..64); 8 or 16 on Intel (8..32, from Battlemage on
+ * 16..32), where the lanes of a subgroup share the register file: this way a lane has 128
+ * registers, with twice the lanes half the kernels spill. */
 static void choose_subgroup(apus_caps *c, const VkPhysicalDeviceSubgroupSizeControlProperties *size,
                             bool control)
 {
@@ -205,7 +206,7 @@ static void choose_subgroup(apus_caps *c, const VkPhysicalDeviceSubgroupSizeCont
     }
     if (!c->subgroup_pinned || c->device_class == APUS_CLASS_CPU)
         return;
-    uint32_t pin = 16;
+    uint32_t pin = 8;
     if (pin < c->subgroup_min)
         pin = c->subgroup_min;
     if (pin > c->subgroup_max)

@@ -1,4 +1,4 @@
-/* statistics.c - what the driver's compiler says of the kernels: registers, spills, bytes of code. */
+/* statistics.c - what the driver's compiler says of kernels: registers, spills, bytes of code. */
 #include "gpu_internal.h"
 
 typedef struct receiver {

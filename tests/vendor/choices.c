@@ -128,9 +128,8 @@ static bool run_work(size_t i, const apus_caps *caps, uint32_t n)
 {
     char path[512];
     apus_model *model = NULL;
-    const apus_status st = work[i].gguf
-                               ? synthetic_gguf(work[i].shape, harness_folder(), path)
-                               : synthetic_folder(work[i].shape, harness_folder(), path);
+    const apus_status st = work[i].gguf ? synthetic_gguf(work[i].shape, harness_folder(), path)
+                                        : synthetic_folder(work[i].shape, harness_folder(), path);
 
     if (!CHECK_OK(st))
         return false;

@@ -98,7 +98,7 @@ static void collect(const char *path, const apus_model_params *params, unsigned 
     apus_model_close(&model);
 }
 
-/* Numbers formats and types that people run: q4_1 and q8_0 in both arithmetics, bf16, all in f32. */
+/* Formats and types that people run: q4_1 and q8_0 in both arithmetics, bf16, all in f32. */
 static void collect_all(void)
 {
     const unsigned most = PLANS_INFER | PLANS_LORA;

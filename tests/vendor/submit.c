@@ -100,8 +100,8 @@ static void whole(const char *path, uint32_t n)
     apus_model *m = NULL;
 
     setenv("APUS_CACHE_DIR", harness_folder(), 0);
-    if (!CHECK_OK(apus_model_open(&m, path, &(apus_model_params) { .torch_dtype = "float32",
-                                                                   .max_positions = 1024 })))
+    if (!CHECK_OK(apus_model_open(
+            &m, path, &(apus_model_params) { .torch_dtype = "float32", .max_positions = 1024 })))
         return;
     printf("%s, %s\n", apus_gpu_caps(m->gpu)->name, apus_gpu_caps(m->gpu)->driver);
     infer(m, n);

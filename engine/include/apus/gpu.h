@@ -13,13 +13,12 @@ extern "C" {
 typedef struct apus_gpu apus_gpu;
 
 typedef struct apus_gpu_params {
-    const char
-        *device;     /* index, part of the name, or uuid in hex; NULL or "": APUS_DEVICE, else the
-                           first discrete, integrated, then CPU device that has what is needed */
+    /* Index, part of the name, or uuid in hex; NULL or "": APUS_DEVICE, else the first discrete,
+     * integrated, then CPU device that has what is needed. */
+    const char *device;
     bool validate;   /* enable VK_LAYER_KHRONOS_validation; APUS_VALIDATE does the same */
     bool count_only; /* nothing is opened: buffers are counted, not allocated, and nothing runs */
-    bool
-        statistics; /* kernels keep what the compiler says of them; APUS_STATISTICS does the same */
+    bool statistics; /* kernels keep what the compiler says of them (APUS_STATISTICS) */
 } apus_gpu_params;
 
 /* Open a device.  *out is NULL on failure.
