@@ -2,7 +2,7 @@
 # packages.sh [--list] [SET...]: install the Debian packages that Apus needs.
 #
 #   build   compiler, CMake, the libraries' headers and the shader compiler
-#   run     Vulkan loader and Mesa's drivers (a vendor's own driver may replace the latter)
+#   run     Vulkan loader and Mesa's drivers (a vendor's own driver may replace the latter), gnuplot
 #   fetch   what the scripts need to download models and drivers
 #   test    validation layer and SPIR-V tools
 #
@@ -17,7 +17,7 @@ packages() {
             libvulkan-dev libvulkan-volk-dev libcjson-dev libpcre2-dev libutf8proc-dev \
             libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libisal-dev libedit-dev
         ;;
-    run) echo libvulkan1 mesa-vulkan-drivers ;;
+    run) echo libvulkan1 mesa-vulkan-drivers gnuplot-nox ;;
     fetch) echo ca-certificates curl unzip debian-archive-keyring ;;
     test) echo vulkan-validationlayers spirv-tools git shellcheck ;;
     *)
