@@ -27,6 +27,18 @@ static void tell_folder(void *user, const char *path)
     apus_log(APUS_LOG_INFO, "The logging file will be saved in: %s/logging.jsonl", path);
 }
 
+/* Sums, adapters, gradients and moments are f32 whatever torch_dtype is. */
+static void tell_numbers(const apus_train_plan_info *info)
+{
+    if (!strcmp(info->dtype, "float32"))
+        apus_log(APUS_LOG_INFO, "numbers: float32");
+    else if (info->dtype_used)
+        apus_log(APUS_LOG_INFO, "numbers: float32, factors of products %s", info->dtype);
+    else
+        apus_log(APUS_LOG_INFO,
+                 "numbers: float32; this device has no faster way for products of %s", info->dtype);
+}
+
 static void tell_memory(const apus_train_plan_info *info)
 {
     char device[32], heap[32], host[32];
@@ -68,6 +80,7 @@ static void tell_plan(void *user, const apus_train_plan_info *info)
              info->train_rows, info->val_rows);
     apus_log(APUS_LOG_INFO, "model: %s, %s parameters, %s trained (%.4f%%)", info->model, params,
              trained, share);
+    tell_numbers(info);
     tell_memory(info);
     if (info->seconds > 0) {
         apusi_duration_text(time, sizeof(time), info->seconds);

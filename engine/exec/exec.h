@@ -32,6 +32,7 @@ typedef struct apus_plan_info {
     uint64_t step_bytes, args_bytes;
     uint32_t dispatches, barriers, segments, slots;
     double flops, moved; /* of the largest shape */
+    bool narrow;         /* some algorithm rounds its inputs to 16 bits */
     uint64_t choices_hash;
     const char *choices; /* a line each; borrowed */
 } apus_plan_info;

@@ -44,6 +44,7 @@ apus_status apusi_lower(apus_list *list, const apus_graph *g, apus_lower *l, apu
         info->moved += list->items[i].moved;
     }
     info->slots = list->n_slots;
+    info->narrow = list->narrow;
     info->args_bytes = list->args_bytes;
     info->choices = list->choices.data ? list->choices.data : "";
     info->choices_hash = apus_hash(info->choices, strlen(info->choices), APUS_HASH_SEED);

@@ -242,6 +242,7 @@ apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *varia
                          l->caps->name);
     APUS_FORWARD(note_choice(l, op, describe, found->name));
     l->algorithm = found->name;
+    l->list->narrow |= found->narrow;
     *out = found;
     return APUS_OK;
 }

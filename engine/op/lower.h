@@ -53,6 +53,7 @@ typedef struct apus_list {
     uint32_t n_slots;
     uint8_t *args; /* contents of the argument buffer */
     uint32_t args_bytes, args_room;
+    bool narrow;      /* an algorithm that rounds its inputs to 16 bits is among them */
     apus_str choices; /* a line for each distinct choice: "matmul nt 512x576x576 q4_1: cpu tm=64" */
 } apus_list;
 

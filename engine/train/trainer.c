@@ -133,6 +133,10 @@ static apus_status tell_plan(apusi_trainer *t)
         .device_bytes = use.device,
         .host_bytes = use.host + apus_peak_rss(),
         .device_heap = caps->heap,
+        .dtype = t->model->cache_dtype == APUS_F16    ? "float16"
+                 : t->model->cache_dtype == APUS_BF16 ? "bfloat16"
+                                                      : "float32",
+        .dtype_used = apus_plan_about(micro)->narrow,
         .seconds = per_token * run_tokens / rate,
     };
     if (t->cb->plan)

@@ -4,6 +4,7 @@
 
 #include "args.h"
 #include "child.h"
+#include "cli_internal.h"
 #include "json.h"
 #include "str.h"
 
@@ -62,8 +63,11 @@ static char *value_of(const char *name)
     if (!strcmp(name, "SFT"))
         return apus_format("sft --model $M --template chatml --dataset $R %s", few);
     if (!strcmp(name, "I"))
-        return apus_strdup("infer --model $M --template chatml --val_dataset $R#2 "
-                           "--max_new_tokens 6 --result_path r.jsonl");
+        return apus_strdup("infer --model $M --template chatml $ROWS");
+    if (!strcmp(name, "ROWS"))
+        return apus_strdup("--val_dataset $R#2 --max_new_tokens 6 --result_path r.jsonl");
+    if (!strcmp(name, "EXPORT"))
+        return apus_strdup("export --adapters $CK --merge_lora true --output_dir e");
     if (!strcmp(name, "BENCH"))
         return apus_strdup("bench -m $M -p 4 -n 0 -r 1 -o json");
     if (!strcmp(name, "CK"))
@@ -246,9 +250,10 @@ static void planned(apus_str *out, const child *c)
         apus_str_add_bytes(out, at, strcspn(at, "("));
 }
 
-static void adapter(apus_str *out, const child *c)
+/* Bytes of a file and a hash over them. */
+static void hash_of(apus_str *out, const child *c, const char *name)
 {
-    char *path = apus_path_join(c->folder, "o/checkpoint-3/adapter_model.safetensors");
+    char *path = apus_path_join(c->folder, name);
     apus_map map = { 0 };
     uint64_t hash = UINT64_C(1469598103934665603);
 
@@ -260,6 +265,32 @@ static void adapter(apus_str *out, const child *c)
     }
     apus_map_close(&map);
     apus_free(path);
+}
+
+static void adapter(apus_str *out, const child *c)
+{
+    hash_of(out, c, "o/checkpoint-3/adapter_model.safetensors");
+}
+
+static void merged(apus_str *out, const child *c)
+{
+    hash_of(out, c, "e/model.safetensors");
+}
+
+static void numbers(apus_str *out, const child *c)
+{
+    const char *at = strstr(c->err, "] numbers: ");
+
+    if (CHECK(at != NULL))
+        apus_str_add_bytes(out, at, strcspn(at, "\n"));
+}
+
+static void arguments(apus_str *out, const child *c)
+{
+    char *text = read_file(c, "e/args.json");
+
+    apus_str_add(out, text);
+    apus_free(text);
 }
 
 /* Bytes of a merged model. */
@@ -374,31 +405,105 @@ static void effect(const char *common, const char *a, const char *b, eye *see)
 #include "flags.def"
 #undef F
 
-static const char *const names[] = {
-#define F(name, common, a, b, see) #name,
+static const struct {
+    const char *name, *common;
+} table[] = {
+#define F(name, common, a, b, see) { #name, common },
 #include "flags.def"
 #undef F
 };
 
-TEST(every_built_flag_stands_in_the_table)
+/* The command that a row of the table runs. */
+static apus_cmd command_of(const char *common)
+{
+    static const char *const others[][2] = {
+        { "$SFT", "sft" }, { "$I", "infer" }, { "$EXPORT", "export" }, { "$BENCH", "bench" }
+    };
+    const size_t n = strcspn(common, " ");
+    apus_cmd cmd = APUS_CMD_COUNT;
+    char *word = apus_strndup(common, n);
+
+    for (size_t i = 0; i < APUS_COUNT(others); i++)
+        if (!strcmp(word, others[i][0])) {
+            apus_free(word);
+            word = apus_strdup(others[i][1]);
+        }
+    CHECK(apus_cmd_find(word, &cmd));
+    apus_free(word);
+    return cmd;
+}
+
+/* Whether a row shows the effect of the flag in that command: "test" or "test_COMMAND". */
+static bool stands(const char *test, apus_cmd cmd)
+{
+    const size_t n = strlen(test);
+
+    for (size_t i = 0; i < APUS_COUNT(table); i++) {
+        const char *rest = table[i].name + n;
+
+        if (strncmp(table[i].name, test, n) != 0 || command_of(table[i].common) != cmd)
+            continue;
+        if (!*rest || (*rest == '_' && !strcmp(rest + 1, apusi_cmd_name(cmd))))
+            return true;
+    }
+    return false;
+}
+
+TEST(every_built_flag_stands_in_the_table_for_each_command)
 {
     static const char here[] = "cli.flags:";
     const size_t begin = sizeof(here) - 1;
     size_t n, found = 0;
     const apus_arg_row *args = apus_arg_rows(&n);
 
-    for (size_t i = 0; i < n; i++) {
-        bool known = false;
+    for (size_t i = 0; i < n; i++)
+        for (int cmd = 0; cmd < APUS_CMD_COUNT; cmd++) {
+            if (args[i].state != APUS_ARG_BUILT || !(args[i].commands >> cmd & 1) ||
+                strncmp(args[i].test, here, begin) != 0)
+                continue;
+            harness_check(stands(args[i].test + begin, (apus_cmd)cmd), __FILE__, __LINE__,
+                          "--%s of %s: flags.def has no row for %s", args[i].name,
+                          apusi_cmd_name((apus_cmd)cmd), args[i].test + begin);
+            found++;
+        }
+    CHECK_EQ_U64(found, APUS_COUNT(table));
+}
 
-        if (args[i].state != APUS_ARG_BUILT || strncmp(args[i].test, here, begin) != 0)
-            continue;
-        for (size_t k = 0; k < APUS_COUNT(names); k++)
-            known |= !strcmp(names[k], args[i].test + begin);
-        harness_check(known, __FILE__, __LINE__, "--%s: flags.def has no row %s", args[i].name,
-                      args[i].test + begin);
-        found++;
+/* --load_data_args answers exactly the rows that the training kept, in their order. */
+TEST(kept_rows_are_those_of_the_training)
+{
+    apus_str kept = { 0 }, answered = { 0 };
+    const child *c;
+
+    if (!has_device())
+        return;
+    c = run_line("$SFT --split_dataset_ratio 0.25");
+    if (c)
+        members(&kept, c, "o/val_dataset.jsonl", NAMES("messages"));
+    c = run_line("infer --adapters $KEPT --max_new_tokens 1 --result_path r.jsonl "
+                 "--load_data_args true");
+    if (c)
+        members(&answered, c, "r.jsonl", NAMES("labels"));
+    for (const char *at = answered.data, *row = kept.data; at && *at;) {
+        const char *end = strchr(at, '\n'), *next = row ? strchr(row, '\n') : NULL;
+        /* labels="red" of {"role":"assistant","content":"red"}, which is written as a text. */
+        char *label = apus_format("\\\"content\\\":\\\"%.*s\\\"}\"]", (int)(end - at) - 10, at + 8);
+
+        if (CHECK(next != NULL)) {
+            char *line = apus_strndup(row, (size_t)(next - row));
+
+            if (!CHECK(strstr(line, label) != NULL))
+                fprintf(stderr, "%s\n%s\n", line, label);
+            apus_free(line);
+            row = next + 1;
+            CHECK((row[0] == '\0') == (end[1] == '\0'));
+        }
+        apus_free(label);
+        at = end + 1;
     }
-    CHECK_EQ_U64(found, APUS_COUNT(names));
+    CHECK(answered.len > 0);
+    apus_str_release(&kept);
+    apus_str_release(&answered);
 }
 
 /* What differs in the rows above differs because of the flag: the same words give the same. */

@@ -89,7 +89,10 @@ TEST(rows_are_sound)
 
         CHECK(row->commands != 0);
         CHECK(row->help && row->help[0]);
-        if (row->state == APUS_ARG_BUILT && !CHECK(row->test && row->test[0]))
+        if (row->state == APUS_ARG_BUILT &&
+            !CHECK(row->test && (!strncmp(row->test, "cli.flags:", 10) ||
+                                 !strcmp(row->test, "cli.program:topic") ||
+                                 !strcmp(row->test, "cli.program:refused"))))
             CHECK_EQ_STR(row->name, "names its test");
         if (number && !CHECK(row->limits && strchr("[(", row->limits[0])))
             CHECK_EQ_STR(row->name, "has an interval");
