@@ -70,7 +70,14 @@ apus_status apusi_infer_batch(apusi_infer *f, const apus_data_params *params, ap
     if (!f->o.stream)
         apus_progress_begin(&bar, "Infer", 0, n);
     for (size_t i = 0; i < n; i++) {
-        APUS_TRY(answer_row(f, apus_data_get(data, part, i), path));
+        const apus_data_row *row = apus_data_get(data, part, i);
+        const char *label;
+
+        if (questions(row, &label))
+            APUS_TRY(answer_row(f, row, path));
+        else
+            apus_log(APUS_LOG_WARN, "%s:%" PRIu64 ": it asks nothing; the row is left out",
+                     row->dataset, (uint64_t)row->line);
         if (!f->o.stream)
             apus_progress_set(&bar, i + 1, NULL);
     }

@@ -7,6 +7,7 @@
 #include "base.h"
 #include "infer.h"
 #include "line.h"
+#include "os_interrupt.h"
 #include "str.h"
 
 typedef struct talk {
@@ -17,7 +18,8 @@ typedef struct talk {
     char *system; /* typed after reset-system */
     bool has_system;
     bool multi_line;
-    bool ask_system; /* the next input is the system prompt */
+    bool ask_system;     /* the next input is the system prompt */
+    unsigned interrupts; /* at the prompt, one behind the other */
 } talk;
 
 static apus_status add(talk *t, const char *role, const char *content)
@@ -77,12 +79,13 @@ static apusi_line read_query(talk *t, apus_str *out)
     }
 }
 
-/* "  Exit " is `exit`. */
+/* "  Exit " is `exit`, and so is "/exit". */
 static bool is_word(const char *query, const char *word)
 {
     const size_t n = strlen(word);
 
     query += strspn(query, " \t\r\n");
+    query += *query == '/';
     return !strncasecmp(query, word, n) && query[n + strspn(query + n, " \t\r\n")] == '\0';
 }
 
@@ -103,6 +106,25 @@ static apus_status set_system(talk *t, const char *query)
     return APUS_OK;
 }
 
+static void tell_words(void)
+{
+    apus_log(APUS_LOG_INFO, "Input `exit` or `quit` to exit the conversation.");
+    apus_log(APUS_LOG_INFO, "Input `multi-line` to switch to multi-line input mode.");
+    apus_log(APUS_LOG_INFO, "Input `reset-system` to reset the system and clear the history.");
+    apus_log(APUS_LOG_INFO, "Input `clear` to clear the history.");
+}
+
+/* "/word" and nothing else: meant as a command, known or not. */
+static bool is_slash_word(const char *query)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_?";
+    size_t n;
+
+    query += strspn(query, " \t\r\n");
+    n = strspn(query + (*query == '/'), letters);
+    return *query == '/' && query[1 + n + strspn(query + 1 + n, " \t\r\n")] == '\0';
+}
+
 /* Whether the words changed the talk and are no question. */
 static bool is_command(talk *t, const char *query)
 {
@@ -119,6 +141,10 @@ static bool is_command(talk *t, const char *query)
         t->ask_system = true;
         apus_log(APUS_LOG_INFO, "Input the system prompt: `default-system` for the default one, an "
                                 "empty line for none.");
+    } else if (is_slash_word(query)) {
+        if (!is_word(query, "help") && !is_word(query, "?"))
+            apus_log(APUS_LOG_WARN, "no command %s", query + strspn(query, " \t\r\n"));
+        tell_words();
     } else {
         return false;
     }
@@ -154,14 +180,6 @@ static apus_status answer(talk *t, const char *query)
     return add(t, "assistant", f->text);
 }
 
-static void tell_words(void)
-{
-    apus_log(APUS_LOG_INFO, "Input `exit` or `quit` to exit the conversation.");
-    apus_log(APUS_LOG_INFO, "Input `multi-line` to switch to multi-line input mode.");
-    apus_log(APUS_LOG_INFO, "Input `reset-system` to reset the system and clear the history.");
-    apus_log(APUS_LOG_INFO, "Input `clear` to clear the history.");
-}
-
 static void tell_end(const apusi_infer *f)
 {
     const uint64_t read = f->prompt_tokens - f->reused_tokens;
@@ -174,14 +192,32 @@ static void tell_end(const apusi_infer *f)
              f->decode_s > 0 ? (double)f->new_tokens / f->decode_s : 0.0);
 }
 
+/* Ctrl-C at the prompt: it may have been meant for an answer that has just ended, so at a terminal
+ * the first one only drops the line. */
+static apus_status interrupted(talk *t)
+{
+    const bool ask = apusi_line_edits(t->reader);
+
+    if (ask)
+        putchar('\n');
+    if (!ask || t->interrupts++ || apusi_interrupt_is_final())
+        return apus_fail(APUS_ERR_CANCELLED, "the conversation was interrupted");
+    t->f->cancel.requested = 0;
+    apus_log(APUS_LOG_INFO, "Ctrl-C once more, or `exit`, ends the conversation.");
+    return APUS_OK;
+}
+
 /* Until `exit`, the end of input, or Ctrl-C at the prompt. */
 static apus_status converse(talk *t, apus_str *query)
 {
     for (;;) {
         const apusi_line got = read_query(t, query);
 
-        if (got == APUSI_LINE_INTERRUPTED)
-            return apus_fail(APUS_ERR_CANCELLED, "the conversation was interrupted");
+        if (got == APUSI_LINE_INTERRUPTED) {
+            APUS_FORWARD(interrupted(t));
+            continue;
+        }
+        t->interrupts = 0;
         if (query->failed)
             return APUS_ERR_MEMORY;
         if (got == APUSI_LINE_END) {

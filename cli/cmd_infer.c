@@ -20,6 +20,7 @@ static apus_status decide_drawing(apusi_infer *f)
     char *path = apus_path_join(o->model, "generation_config.json");
     cJSON *config = NULL;
     apusi_drawing *d = &f->drawing;
+    char most[32] = "as many as fit";
     apus_status st = path ? APUS_OK : APUS_ERR_MEMORY;
 
     if (path && apus_path_exists(path))
@@ -34,11 +35,13 @@ static apus_status decide_drawing(apusi_infer *f)
     d->repetition_penalty = o->has_repetition_penalty
                                 ? o->repetition_penalty
                                 : apus_json_number(config, "repetition_penalty", 1);
+    if (o->max_new_tokens)
+        snprintf(most, sizeof(most), "%llu", (unsigned long long)o->max_new_tokens);
     apus_log(APUS_LOG_INFO,
-             "request_config: max_new_tokens %llu, temperature %g, top_k %u, top_p %g, min_p %g, "
+             "request_config: max_new_tokens %s, temperature %g, top_k %u, top_p %g, min_p %g, "
              "repetition_penalty %g, seed %llu",
-             (unsigned long long)o->max_new_tokens, d->temperature, d->top_k, d->top_p, d->min_p,
-             d->repetition_penalty, (unsigned long long)o->seed);
+             most, d->temperature, d->top_k, d->top_p, d->min_p, d->repetition_penalty,
+             (unsigned long long)o->seed);
 fail:
     cJSON_Delete(config);
     apus_free(path);

@@ -67,6 +67,11 @@ void apusi_line_close(apusi_line_reader **reader)
     *reader = NULL;
 }
 
+bool apusi_line_edits(const apusi_line_reader *reader)
+{
+    return reader->edit != NULL;
+}
+
 static apusi_line read_edited(apusi_line_reader *r, apus_str *out, const apus_cancel *cancel)
 {
     HistEvent event;

@@ -12,6 +12,8 @@ typedef enum apusi_line { APUSI_LINE_READ, APUSI_LINE_END, APUSI_LINE_INTERRUPTE
 apus_status apusi_line_open(apusi_line_reader **out);
 void apusi_line_close(apusi_line_reader **reader); /* accepts &{NULL} */
 
+/* Whether a person types at a terminal. */
+bool apusi_line_edits(const apusi_line_reader *reader);
 /* Show the prompt and append a line, without its end, to *out.  INTERRUPTED: a signal came, which
  * has set cancel->requested. */
 apusi_line apusi_line_read(apusi_line_reader *reader, const char *prompt, apus_str *out,

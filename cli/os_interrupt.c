@@ -7,11 +7,13 @@
 #include "base.h"
 
 static apus_cancel *caught;
+static volatile sig_atomic_t terminated;
 
 static void stop(int sig)
 {
     if (!caught || caught->requested) /* asked a second time: at once */
         _exit(128 + sig);
+    terminated |= sig == SIGTERM;
     caught->requested = 1;
 }
 
@@ -23,6 +25,11 @@ void apusi_interrupt_catch(apus_cancel *cancel)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+bool apusi_interrupt_is_final(void)
+{
+    return terminated;
 }
 
 void apusi_interrupt_leave(void)

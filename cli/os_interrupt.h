@@ -8,6 +8,8 @@
  * process.  A read that waits for input is interrupted too. */
 void apusi_interrupt_catch(apus_cancel *cancel);
 /* Ctrl-C ends the process again. */
+/* Whether it was SIGTERM: nobody is there to be asked again. */
+bool apusi_interrupt_is_final(void);
 void apusi_interrupt_leave(void);
 
 #endif

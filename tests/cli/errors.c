@@ -80,6 +80,24 @@ TEST(rows_without_an_answer_are_left_out)
     fails(folder, SFT FEW, 1, "rows", NULL);
 }
 
+TEST(rows_that_ask_nothing_are_not_answered)
+{
+    const char *folder = workplace();
+    child c;
+
+    if (!has_device())
+        return;
+    put_text(folder, "rows.jsonl",
+             ROW("red", "red") "{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}]}\n");
+    REQUIRE(run_with(&c,
+                     "infer --model m --template chatml --val_dataset rows.jsonl "
+                     "--max_new_tokens 1 --result_path r.jsonl",
+                     &(child_params) { .folder = folder }));
+    CHECK_EQ_U64(c.code, 0);
+    says(&c, "rows.jsonl:2: it asks nothing; the row is left out");
+    child_release(&c);
+}
+
 TEST(rows_that_are_all_too_long)
 {
     const char *folder = workplace();
@@ -98,7 +116,7 @@ TEST(unknown_devices_are_answered_with_those_there_are)
 {
     if (!has_device())
         return;
-    fails(workplace(), SFT FEW "--device voodoo", 1, "voodoo", "0: ");
+    fails(workplace(), SFT FEW "--device voodoo", 1, "no device 'voodoo'; there is 0: ", NULL);
 }
 
 TEST(devices_lists_algorithms)
@@ -131,12 +149,11 @@ TEST(no_driver)
 
     REQUIRE(run_with(&c, "devices", &p));
     CHECK_EQ_U64(c.code, 1);
-    says(&c, "apus devices: error: ");
-    says(&c, "driver");
+    says(&c, "apus devices: error: no Vulkan driver found: install the one of your GPU");
     child_release(&c);
     REQUIRE(run_with(&c, SFT FEW, &p));
     CHECK_EQ_U64(c.code, 1);
-    says(&c, "driver");
+    says(&c, "apus sft: error: no Vulkan driver found: install the one of your GPU");
     child_release(&c);
 }
 
