@@ -11,6 +11,7 @@
 #include "model.h"
 #include "safetensors.h"
 #include "step.h"
+#include "str.h"
 
 #define GOLDEN_MOST_SEQUENCES 16
 
@@ -19,8 +20,8 @@ typedef enum golden_kind { GOLDEN_EXACT, GOLDEN_F16, GOLDEN_BF16 } golden_kind;
 
 /* One run of the program. */
 typedef struct golden {
-    const char *only, *force, *torch_dtype;
-    bool strict;
+    const char *only, *force, *torch_dtype, *as;
+    bool strict, narrow;
     golden_kind kind;      /* the least exact of what is forced and torch_dtype */
     const char *no_device; /* why there is no device; NULL: there is one */
     uint32_t passed, failed, skipped;
@@ -47,6 +48,11 @@ void golden_broken(golden_case *c, const char *check, const char *reason);
 /* True for success; otherwise reports the failure text: APUS_ERR_SUPPORT as unsupported. */
 bool golden_ok(golden_case *c, const char *check, apus_status st);
 apus_status golden_write_json(const golden *run, const char *path);
+
+/* ---- as_device.c ---- */
+
+/* From now on the device is said to be the one of these caps; NULL: itself.  Borrowed. */
+apus_status golden_as(const cJSON *caps);
 
 /* ---- files.c ---- */
 
@@ -105,13 +111,13 @@ apus_status golden_model_open(const golden_case *c, const char *path, bool train
                               apus_model **out);
 apus_status golden_logits(apus_model *model, const golden_case *c, const apus_adapt_hook *hook,
                           const apus_train_sequence *seq, float *logits);
-/* Every name of a list "op:variant,op:variant" stands in a text of choices. */
-bool golden_forced_all(const char *force, const char *choices);
 
 /* ---- kinds of cases ---- */
 
 void golden_model_case(golden_case *c); /* logits, greedy tokens, config.v4, then: */
 void golden_train_case(golden_case *c, const golden_sequences *s); /* loss, gradients, fullft */
+/* The choices of a training plan, added to a text. */
+apus_status golden_train_choices(const golden_case *c, const golden_sequences *s, apus_str *out);
 void golden_lora_case(golden_case *c, const golden_sequences *s);
 void golden_optim_case(golden_case *c);
 void golden_tokenizer_case(golden_case *c);

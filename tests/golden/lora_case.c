@@ -177,8 +177,11 @@ static void check_adapter(lora_run *r, const char *saved)
     }
     golden_check(c, "LoRA adapter tensors", fabs((double)apus_safetensors_count(got) - (double)n),
                  0, NULL);
-    golden_check(c, "LoRA adapter after the last step", worst,
-                 r->steps * golden_gradient_tolerance(c), worst_name);
+    /* The optimizer divides by the size of the gradient, so where inputs are rounded, an element
+     * with next to no gradient may go either way.  What that does is in the losses and logits. */
+    if (c->run->kind == GOLDEN_EXACT)
+        golden_check(c, "LoRA adapter after the last step", worst,
+                     r->steps * golden_gradient_tolerance(c), worst_name);
 done:
     apus_safetensors_close(&got);
     apus_safetensors_close(&want);

@@ -14,12 +14,15 @@
 
 static const char usage[] =
     "usage: apus-golden FOLDER [--strict] [--only NAME] [--json FILE] [--force OP:VARIANT[,...]]\n"
-    "                   [--torch_dtype float32|float16|bfloat16] [--algorithms]\n"
+    "                   [--torch_dtype float32|float16|bfloat16] [--as CAPS.json] [--narrow]\n"
+    "                   [--algorithms]\n"
     "  --strict       what is not supported counts as failed\n"
     "  --only NAME    cases whose name contains NAME\n"
     "  --json FILE    every check, as JSON\n"
     "  --force ...    algorithms to force, of the list that --algorithms prints\n"
-    "  --torch_dtype  format of the computation; float32 if not given\n";
+    "  --torch_dtype  format of the computation; float32 if not given\n"
+    "  --as FILE      algorithms as the GPU whose recorded caps FILE holds would take them\n"
+    "  --narrow       algorithms that round their inputs may be chosen, all else in torch_dtype\n";
 
 typedef struct algorithm {
     const char *name;
@@ -153,7 +156,7 @@ static bool read_force(golden *run)
         if (algorithms[i].kind > run->kind)
             run->kind = algorithms[i].kind;
     }
-    if (!strcmp(run->torch_dtype, "float16") && run->kind < GOLDEN_F16)
+    if ((run->narrow || !strcmp(run->torch_dtype, "float16")) && run->kind < GOLDEN_F16)
         run->kind = GOLDEN_F16;
     if (!strcmp(run->torch_dtype, "bfloat16"))
         run->kind = GOLDEN_BF16;
@@ -170,6 +173,7 @@ static bool read_arguments(golden *run, int argc, char **argv, const char **fold
         { "--force", &run->force },
         { "--torch_dtype", &run->torch_dtype },
         { "--json", json },
+        { "--as", &run->as },
     };
 
     for (int i = 1; i < argc; i++) {
@@ -180,6 +184,8 @@ static bool read_arguments(golden *run, int argc, char **argv, const char **fold
             *options[k].to = argv[++i];
         else if (!strcmp(argv[i], "--strict"))
             run->strict = true;
+        else if (!strcmp(argv[i], "--narrow"))
+            run->narrow = true;
         else if (argv[i][0] != '-' && !*folder)
             *folder = argv[i];
         else
@@ -211,7 +217,8 @@ int main(int argc, char **argv)
 {
     golden run = { .torch_dtype = "float32" };
     const char *folder = NULL, *json = NULL;
-    apus_status st;
+    cJSON *caps = NULL;
+    apus_status st = APUS_OK;
 
     if (argc == 2 && !strcmp(argv[1], "--algorithms")) {
         for (size_t i = 0; i < APUS_COUNT(algorithms); i++)
@@ -226,7 +233,12 @@ int main(int argc, char **argv)
     apus_log_set(print_log, NULL, APUS_LOG_WARN);
     run.rows = json ? cJSON_CreateArray() : NULL;
     look_for_device(&run);
-    st = has(folder, "index.json") ? run_index(&run, folder) : walk(&run, folder, "", DEPTH);
+    if (run.as)
+        st = apus_json_read(&caps, run.as);
+    if (st == APUS_OK)
+        st = golden_as(caps);
+    if (st == APUS_OK)
+        st = has(folder, "index.json") ? run_index(&run, folder) : walk(&run, folder, "", DEPTH);
     if (st == APUS_OK && json)
         st = golden_write_json(&run, json);
     if (st != APUS_OK)
@@ -234,6 +246,8 @@ int main(int argc, char **argv)
     if (run.temporary[0])
         apus_path_remove(run.temporary);
     cJSON_Delete(run.rows);
+    golden_as(NULL);
+    cJSON_Delete(caps);
     printf("%u passed, %u failed, %u skipped\n", run.passed, run.failed, run.skipped);
     if (st != APUS_OK || run.failed)
         return 1;

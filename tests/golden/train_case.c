@@ -25,6 +25,27 @@ static apus_status step_open(apus_model *model, const golden_case *c, const cJSO
                                   });
 }
 
+apus_status golden_train_choices(const golden_case *c, const golden_sequences *s, apus_str *out)
+{
+    apus_status st = APUS_ERR_MEMORY;
+    apus_model *model = NULL;
+    apus_train_step *step = NULL;
+    apus_plan *plan;
+    char *path = golden_path(c, "model");
+
+    if (!path)
+        goto fail;
+    APUS_TRY(golden_model_open(c, path, true, &model));
+    APUS_TRY(step_open(model, c, NULL, s->n, &step));
+    APUS_TRY(apus_train_plan(step, s->tokens, s->n, &plan));
+    apus_str_add(out, apus_plan_about(plan)->choices);
+fail:
+    apus_train_step_destroy(&step);
+    apus_model_close(&model);
+    apus_free(path);
+    return st;
+}
+
 /* The loss in the step's numbers, and how many labels were counted. */
 static void check_loss(golden_case *c, const char *check, apus_train_step *step,
                        const golden_sequences *s)
