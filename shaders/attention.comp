@@ -15,6 +15,25 @@
 
 const float NONE = -3.0e38;
 
+vec4 o[TM * OWN];
+float top[TM], sum[TM];
+
+/* The rows of query heads that this lane has a part of, and their log-sum-exp. */
+void store(uint lane, uint part, uint lanes, uint kv, uint first, uint n)
+{
+    [[unroll]] for (uint t = 0; t < TM; t++) {
+        const uint r = t * lanes + lane;
+        if (r >= n * GROUP)
+            continue;
+        const uint at = (first + r / GROUP) * p.heads + kv * GROUP + r % GROUP;
+        const float share = sum[t] > 0.0 ? 1.0 / sum[t] : 0.0;
+        [[unroll]] for (uint e = 0; e < OWN; e++)
+            BufF4(apus_at(p.o, at, 16 * E4)).v[e * SPLIT + part] = o[t * OWN + e] * share;
+        if (part == 0 && !apus_none(p.lse))
+            BufF(p.lse).v[at] = sum[t] > 0.0 ? top[t] + log(sum[t]) : NONE;
+    }
+}
+
 void main()
 {
     const uint lane = lane_of() / SPLIT, part = lane_of() % SPLIT, kv = gl_WorkGroupID.y;
@@ -25,8 +44,7 @@ void main()
         return;
     const uint first = BufU(p.blocks).v[2 * block], n = BufU(p.blocks).v[2 * block + 1];
     const uint s = BufU(p.seq).v[first], base = BufU(p.base).v[s], n_keys = BufU(p.n_keys).v[s];
-    vec4 q[TM * OWN], o[TM * OWN];
-    float top[TM], sum[TM];
+    vec4 q[TM * OWN];
     uint pos[TM];
 
     [[unroll]] for (uint t = 0; t < TM; t++) {
@@ -87,15 +105,5 @@ void main()
                     o[t * OWN + e] += x[t * KEYS + j] * v;
             }
     }
-    [[unroll]] for (uint t = 0; t < TM; t++) {
-        const uint r = t * lanes + lane;
-        if (r >= n * GROUP)
-            continue;
-        const uint at = (first + r / GROUP) * p.heads + kv * GROUP + r % GROUP;
-        const float share = sum[t] > 0.0 ? 1.0 / sum[t] : 0.0;
-        [[unroll]] for (uint e = 0; e < OWN; e++)
-            BufF4(apus_at(p.o, at, 16 * E4)).v[e * SPLIT + part] = o[t * OWN + e] * share;
-        if (part == 0 && !apus_none(p.lse))
-            BufF(p.lse).v[at] = sum[t] > 0.0 ? top[t] + log(sum[t]) : NONE;
-    }
+    store(lane, part, lanes, kv, first, n);
 }

@@ -4,8 +4,9 @@
 
 #include "lower.h"
 
-/* Replace each dispatch of "module" or "module:algorithm": what it only writes is filled with zeros, what it
- * changes in place (reads and writes) stays as it was.  Barriers are placed afterwards.
+/* Replace each dispatch of "module" or "module:algorithm": what it only writes is filled with
+ * zeros, what it changes in place (reads and writes) stays as it was.  Barriers are placed
+ * afterwards.
  * Errors: APUS_ERR_ARG (no such module), APUS_ERR_MEMORY. */
 apus_status apusi_mutate(apus_list *list, const char *mutant);
 
