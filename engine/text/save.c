@@ -188,6 +188,10 @@ static apus_status write_configs(const source *s, const char *folder)
     cJSON_AddStringToObject(config, "tokenizer_class", "PreTrainedTokenizerFast");
     cJSON_AddBoolToObject(config, "add_bos_token", add_bos);
     cJSON_AddBoolToObject(config, "clean_up_tokenization_spaces", false);
+    /* Without it the class hands models `token_type_ids` too, which none of ours takes. */
+    cJSON_AddItemToObject(
+        config, "model_input_names",
+        cJSON_CreateStringArray((const char *const[]) { "input_ids", "attention_mask" }, 2));
     add_token(config, ids, s, "tokenizer.ggml.bos_token_id", "bos_token", "bos_token_id");
     add_token(config, ids, s, "tokenizer.ggml.eos_token_id", "eos_token", "eos_token_id");
     add_token(config, ids, s, "tokenizer.ggml.padding_token_id", "pad_token", "pad_token_id");
