@@ -25,7 +25,8 @@ typedef struct apusi_bench_row {
     char time[32];  /* when it began */
     uint32_t n;     /* samples */
     double seconds[APUSI_BENCH_SAMPLES];
-    double flops, bytes; /* of one run */
+    double host_s[APUSI_BENCH_SAMPLES]; /* of a step: preparing and submitting */
+    double flops, bytes;                /* of one run */
     uint64_t device_peak;
 } apusi_bench_row;
 

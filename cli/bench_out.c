@@ -119,6 +119,7 @@ static void add_own(cJSON *o, const apusi_bench_setting *s, const apusi_bench_ro
     cJSON_AddNumberToObject(o, "percent_of_copy",
                             100 * row->bytes / f->avg_s / s->peaks.copy_bytes_s);
     cJSON_AddNumberToObject(o, "device_peak_bytes", (double)row->device_peak);
+    cJSON_AddNumberToObject(o, "host_ns_per_step", round(mean(row->host_s, row->n) * 1e9));
 }
 
 static void add_samples(cJSON *o, const apusi_bench_row *row, double tokens)

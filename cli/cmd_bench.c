@@ -53,6 +53,7 @@ static apus_status measure(run *r, const apus_bench_test *test, uint32_t train)
     APUS_FORWARD(sample(r, &got));
     for (uint32_t i = 0; i < r->o.repetitions; i++) {
         APUS_FORWARD(sample(r, &got));
+        row->host_s[row->n] = got.steps ? got.host_seconds / got.steps : 0;
         row->seconds[row->n++] = got.seconds;
     }
     row->flops = got.flops;

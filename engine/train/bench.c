@@ -146,8 +146,11 @@ static apus_status run_tokens(apus_bench *b, uint32_t n, apus_bench_run *out)
     uint32_t bucket = 1, drawn;
 
     APUS_FORWARD(apus_session_run(b->session, &item, 1, &drawn, NULL));
+    const uint64_t host_ns = apus_session_host_ns(b->session);
     if (!out)
         return APUS_OK;
+    out->host_seconds += (double)host_ns * 1e-9;
+    out->steps++;
     APUS_FORWARD(apus_session_plan(b->session, n, 1, &plan));
     info = apus_plan_about(plan);
     while (bucket < n)
@@ -236,12 +239,15 @@ apus_status apus_bench_train(apus_bench *b, const apus_bench_train_params *p, ap
                          p->tokens, b->max_tokens);
     APUS_FORWARD(need_step(b, p));
     b->train_steps++;
+    apus_train_host_ns(b->step); /* forget what was before */
     start = apus_now_ns();
     APUS_FORWARD(
         apus_train_micro(b->step, &sequence, 1, 1.0 / (p->tokens - 1), b->train_steps, 42, NULL));
     APUS_FORWARD(apus_train_update(b->step, 1e-4, 1, b->train_steps));
     APUS_FORWARD(apus_train_read(b->step, &numbers));
     out->seconds = (double)(apus_now_ns() - start) * 1e-9;
+    out->host_seconds = (double)apus_train_host_ns(b->step) * 1e-9;
+    out->steps = 1;
     APUS_FORWARD(apus_train_plan(b->step, p->tokens, 1, &plan));
     out->flops = apus_plan_about(plan)->flops;
     b->choices = apus_plan_about(plan)->choices_hash;

@@ -350,6 +350,7 @@ static void of_bench(apus_str *out, const child *c, const char *const *names)
         CHECK(apus_json_number(row, "avg_ts", 0) > 0);
         CHECK(apus_json_number(row, "flops", 0) > 0);
         CHECK(apus_json_number(row, "peak_fma_flops_s", 0) > 0);
+        CHECK(apus_json_number(row, "host_ns_per_step", 0) > 0);
     }
     cJSON_Delete(all);
 }

@@ -50,8 +50,10 @@ typedef struct apus_bench_test {
 
 typedef struct apus_bench_run {
     double seconds;
-    double flops; /* of the recorded work */
-    double bytes; /* of weights and cache, which each of its runs reads once */
+    double flops;        /* of the recorded work */
+    double bytes;        /* of weights and cache, which each of its runs reads once */
+    double host_seconds; /* of `seconds`: preparing and submitting, not waiting for the device */
+    uint32_t steps;      /* times that the device was waited for */
 } apus_bench_run;
 
 /* One run of a test: the cache is emptied, filled up to `depth`, then timed.  Plans are made on
