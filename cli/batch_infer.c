@@ -29,8 +29,10 @@ static apus_status answer_row(apusi_infer *f, const apus_data_row *row, const ch
                label ? label : "None");
     f->show = f->o.stream;
     APUS_FORWARD(apusi_infer_answer(f, row->messages, n, f->o.system));
-    if (f->cancel.requested) /* a half answer is no result */
+    if (f->cancel.requested && f->answers > 1) /* a half answer is no result */
         return apus_fail(APUS_ERR_CANCELLED, "stopped; the answers so far are in %s", path);
+    if (f->cancel.requested)
+        return apus_fail(APUS_ERR_CANCELLED, "stopped before the first answer was whole");
     if (f->o.stream)
         printf("\n--------------------------------------------------\n");
     return apusi_result_add(path, &(apusi_result_row) {

@@ -99,16 +99,17 @@ static void close_all(apusi_infer *f)
 static char *result_path(const apusi_infer *f)
 {
     const apus_infer_options *o = &f->o;
-    apus_model_about about;
-    char date[32];
+    char date[32], *name, *path;
 
     if (o->result_path)
         return apus_strdup(o->result_path);
     apus_local_time(date, sizeof(date), "%Y%m%d-%H%M%S");
     if (o->adapters.n)
         return apus_format("%s/infer_result/%s.jsonl", o->adapters.items[0], date);
-    apus_model_describe(f->model, &about);
-    return apus_format("result/%s/infer_result/%s.jsonl", about.name, date);
+    name = apus_model_name_of(o->model);
+    path = name ? apus_format("result/%s/infer_result/%s.jsonl", name, date) : NULL;
+    apus_free(name);
+    return path;
 }
 
 /* A list of texts of args.json; the texts stay the file's. */

@@ -57,8 +57,7 @@ static apus_status decide_system(apus_args *args, const char **system)
     return st;
 }
 
-/* The last part of a path without slashes at its end and without ".gguf". */
-static char *model_name(const char *path)
+char *apus_model_name_of(const char *path)
 {
     size_t end = strlen(path), start;
 
@@ -199,7 +198,7 @@ static apus_status read_sft_cadence(apus_sft_options *out, apus_args *args)
 static apus_status decide_sft_output(apus_sft_options *out, apus_args *args)
 {
     if (!apus_args_has(args, "output_dir")) {
-        char *name = model_name(out->model);
+        char *name = apus_model_name_of(out->model);
         char *folder = name ? apus_path_join("output", name) : NULL;
         const apus_status st = folder ? apus_args_set(args, "output_dir", folder) : APUS_ERR_MEMORY;
 

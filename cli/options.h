@@ -140,4 +140,7 @@ typedef struct apus_bench_options {
 
 apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args);
 
+/* The last part of a path without slashes at its end and without ".gguf"; freed by the caller. */
+char *apus_model_name_of(const char *path);
+
 #endif
