@@ -1,7 +1,7 @@
-/* barriers.c - each barrier of the recorded lists of SmolLM2-135M, all 30 layers of it, taken out in
- * turn: the checker of hazards names two items on either side of the gap.  Lists are lowered as for
- * the device, but nothing is loaded or run, so a file of the model's shapes with no weights in it
- * serves where the real one is absent. */
+/* barriers.c - each barrier of the recorded lists of SmolLM2-135M, all 30 layers of it, taken
+ * out in turn: the checker of hazards names two items on either side of the gap.  Lists are
+ * lowered as for the device, but nothing is loaded or run, so a file of the model's shapes with
+ * no weights in it serves where the real one is absent. */
 #include <stdio.h>
 
 #include "../vendor/synthetic.h"

@@ -1,5 +1,5 @@
-/* faults.h - work on a tiny model in which calls are made to fail: generation of a text, training of
- * an adapter with its checkpoint. */
+/* faults.h - work on a tiny model in which calls are made to fail: generation of a text,
+ * training of an adapter with its checkpoint. */
 #ifndef FAULTS_H
 #define FAULTS_H
 
