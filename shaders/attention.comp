@@ -25,12 +25,13 @@ void store(uint lane, uint part, uint lanes, uint kv, uint first, uint n)
         const uint r = t * lanes + lane;
         if (r >= n * GROUP)
             continue;
-        const uint at = (first + r / GROUP) * p.heads + kv * GROUP + r % GROUP;
+        const uint row = first + r / GROUP, head = kv * GROUP + r % GROUP;
+        const uint at = head_index(row, p.heads, head, part);
         const float share = sum[t] > 0.0 ? 1.0 / sum[t] : 0.0;
         [[unroll]] for (uint e = 0; e < OWN; e++)
-            BufF4(apus_at(p.o, at, 16 * E4)).v[e * SPLIT + part] = o[t * OWN + e] * share;
+            BufF4(p.o).v[at + e * SPLIT] = o[t * OWN + e] * share;
         if (part == 0 && !apus_none(p.lse))
-            BufF(p.lse).v[at] = sum[t] > 0.0 ? top[t] + log(sum[t]) : NONE;
+            BufF(p.lse).v[row * p.heads + head] = sum[t] > 0.0 ? top[t] + log(sum[t]) : NONE;
     }
 }
 
@@ -49,12 +50,12 @@ void main()
 
     [[unroll]] for (uint t = 0; t < TM; t++) {
         const uint r = min(t * lanes + lane, n * GROUP - 1), row = first + r / GROUP;
-        const uvec2 at = apus_at(p.q, row * p.heads + kv * GROUP + r % GROUP, 16 * E4);
+        const uint at = head_index(row, p.heads, kv * GROUP + r % GROUP, part);
         top[t] = NONE;
         sum[t] = 0.0;
         pos[t] = BufU(p.pos).v[row];
         [[unroll]] for (uint e = 0; e < OWN; e++) {
-            q[t * OWN + e] = BufF4(at).v[e * SPLIT + part] * p.scale;
+            q[t * OWN + e] = BufF4(p.q).v[at + e * SPLIT] * p.scale;
             o[t * OWN + e] = vec4(0.0);
         }
     }

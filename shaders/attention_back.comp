@@ -28,19 +28,19 @@ void main()
 
     [[unroll]] for (uint t = 0; t < TM; t++) {
         const uint r = min(t * lanes + lane, n * GROUP - 1), row = first + r / GROUP;
-        const uint at = row * p.heads + kv * GROUP + r % GROUP;
+        const uint head = kv * GROUP + r % GROUP, at = head_index(row, p.heads, head, part);
         float sum = 0.0;
         pos[t] = BufU(p.pos).v[row];
-        lse[t] = BufF(p.lse).v[at];
+        lse[t] = BufF(p.lse).v[row * p.heads + head];
         [[unroll]] for (uint e = 0; e < OWN; e++) {
-            q[t * OWN + e] = BufF4(apus_at(p.q, at, 16 * E4)).v[e * SPLIT + part] * p.scale;
-            d_o[t * OWN + e] = BufF4(apus_at(p.d_o, at, 16 * E4)).v[e * SPLIT + part];
+            q[t * OWN + e] = BufF4(p.q).v[at + e * SPLIT] * p.scale;
+            d_o[t * OWN + e] = BufF4(p.d_o).v[at + e * SPLIT];
             d_q[t * OWN + e] = vec4(0.0);
-            sum += dot(d_o[t * OWN + e], BufF4(apus_at(p.o, at, 16 * E4)).v[e * SPLIT + part]);
+            sum += dot(d_o[t * OWN + e], BufF4(p.o).v[at + e * SPLIT]);
         }
         dot_o[t] = across(sum);
         if (part == 0 && t * lanes + lane < n * GROUP)
-            BufF(p.dot).v[at] = dot_o[t];
+            BufF(p.dot).v[row * p.heads + head] = dot_o[t];
     }
     const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
     const uint from = p.window != 0 && pos0 + 1 > p.window ? pos0 + 1 - p.window : 0;
@@ -82,11 +82,11 @@ void main()
         const uint r = t * lanes + lane;
         if (r >= n * GROUP)
             continue;
-        const uint at = (first + r / GROUP) * p.heads + kv * GROUP + r % GROUP;
+        const uint at = head_index(first + r / GROUP, p.heads, kv * GROUP + r % GROUP, part);
         [[unroll]] for (uint e = 0; e < OWN; e++) {
             if (!apus_none(p.acc_q))
-                d_q[t * OWN + e] += BufF4(apus_at(p.acc_q, at, 16 * E4)).v[e * SPLIT + part];
-            BufF4(apus_at(p.d_q, at, 16 * E4)).v[e * SPLIT + part] = d_q[t * OWN + e];
+                d_q[t * OWN + e] += BufF4(p.acc_q).v[at + e * SPLIT];
+            BufF4(p.d_q).v[at + e * SPLIT] = d_q[t * OWN + e];
         }
     }
 }

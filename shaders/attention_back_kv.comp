@@ -26,11 +26,12 @@ void main()
     const uint end = BufU(p.base).v[s_last] + BufU(p.n_keys).v[s_last];
     const uint s = BufU(p.seq).v[row], key = BufU(p.pos).v[row], n_keys = BufU(p.n_keys).v[s];
     const uint to = p.window != 0 && BIDIRECTIONAL == 0 ? min(end, last + p.window) : end;
+    const uint own = head_index(row, p.kv_heads, kv, part);
     vec4 k[OWN], v[OWN], d_k[OWN], d_v[OWN];
 
     [[unroll]] for (uint e = 0; e < OWN; e++) {
-        k[e] = BufF4(key_at(p.k, row, kv)).v[e * SPLIT + part] * p.scale;
-        v[e] = BufF4(key_at(p.v, row, kv)).v[e * SPLIT + part];
+        k[e] = BufF4(p.k).v[own + e * SPLIT] * p.scale;
+        v[e] = BufF4(p.v).v[own + e * SPLIT];
         d_k[e] = d_v[e] = vec4(0.0);
     }
     uint t = from;
@@ -66,10 +67,10 @@ void main()
         return;
     [[unroll]] for (uint e = 0; e < OWN; e++) {
         if (!apus_none(p.acc_k))
-            d_k[e] += BufF4(key_at(p.acc_k, row, kv)).v[e * SPLIT + part];
+            d_k[e] += BufF4(p.acc_k).v[own + e * SPLIT];
         if (!apus_none(p.acc_v))
-            d_v[e] += BufF4(key_at(p.acc_v, row, kv)).v[e * SPLIT + part];
-        BufF4(key_at(p.d_k, row, kv)).v[e * SPLIT + part] = d_k[e];
-        BufF4(key_at(p.d_v, row, kv)).v[e * SPLIT + part] = d_v[e];
+            d_v[e] += BufF4(p.acc_v).v[own + e * SPLIT];
+        BufF4(p.d_k).v[own + e * SPLIT] = d_k[e];
+        BufF4(p.d_v).v[own + e * SPLIT] = d_v[e];
     }
 }

@@ -39,10 +39,10 @@ void main()
         return;
     const uint s = BufU(p.seq).v[t], pos = BufU(p.pos).v[t], at = pos + BufU(p.base).v[s];
     const uint row = BufU(p.pages).v[s * p.max_pages + at / PAGE] * PAGE + at % PAGE;
-    const uint angle = min(pos, p.max_pos - 1), bytes = p.width * (CACHE_TYPE == APUS_F32 ? 4 : 2);
+    const uint angle = min(pos, p.max_pos - 1);
     const vec4 k = vec4(turned(t, angle, 4 * c), turned(t, angle, 4 * c + 1), turned(t, angle,
         4 * c + 2),
                         turned(t, angle, 4 * c + 3));
-    apus_store4(CACHE_TYPE, apus_at(p.k_cache, row, bytes), c, k);
-    apus_store4(CACHE_TYPE, apus_at(p.v_cache, row, bytes), c, BufF4(p.v).v[t * w4 + c]);
+    apus_store4(CACHE_TYPE, p.k_cache, row * w4 + c, k);
+    apus_store4(CACHE_TYPE, p.v_cache, row * w4 + c, BufF4(p.v).v[t * w4 + c]);
 }

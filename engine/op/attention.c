@@ -114,6 +114,12 @@ apus_status apusi_attention_spread(apus_lower *l, const char *op, const apus_nod
     return APUS_OK;
 }
 
+/* Kernels count the vec4s of a tensor in 31 bits. */
+static bool indexed(const apus_tensor *t)
+{
+    return (uint64_t)apus_tensor_rows(t) * apus_tensor_cols(t) / 4 <= INT32_MAX;
+}
+
 apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
                             const apus_sequences *s, const apus_attention_params *p,
                             apus_tensor **lse)
@@ -135,6 +141,10 @@ apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_
                                "k %u",
                                p->heads, p->kv_heads, p->head_dim, apus_tensor_cols(q),
                                apus_tensor_cols(k));
+    if (!indexed(q) || !indexed(k))
+        return apus_graph_fail(
+            g, APUS_ERR_SHAPE, "attention: %u rows of %u or %u of %u are too many to index",
+            apus_tensor_rows(q), apus_tensor_cols(q), apus_tensor_rows(k), apus_tensor_cols(k));
     if (attr.p.scale == 0)
         attr.p.scale = 1.0f / sqrtf((float)p->head_dim);
     n = apus_graph_node(g, &apus_op_attention, &attr, sizeof(attr), in, APUSI_ATTENTION_IN);

@@ -28,7 +28,15 @@ uint key_row(uint s, uint base, uint j)
     return BufU(p.pages).v[s * p.max_pages + at / PAGE] * PAGE + at % PAGE;
 }
 
-/* Address of the head's elements in that row of a cache. */
+/* Index of the lane's first vec4 of a head in rows of `heads`.  Rows differ between lanes; memory
+ * is indexed from a base that is the same in all of them, since llvmpipe with 16 lanes cannot have
+ * an address of each lane's own.  The builder sees to it that the index fits. */
+uint head_index(uint row, uint heads, uint head, uint part)
+{
+    return (row * heads + head) * E4 + part;
+}
+
+/* Address, the same for all lanes, of the head's elements in that row of a cache. */
 uvec2 key_at(uvec2 cache, uint row, uint head)
 {
     return apus_at(cache, row * p.kv_heads + head, E4 * (KV_TYPE == APUS_F32 ? 16 : 8));
