@@ -4,6 +4,7 @@
 #include <histedit.h>
 #include <locale.h>
 #include <stdio.h>
+#include <wchar.h>
 
 #include "os_terminal.h"
 
@@ -11,6 +12,7 @@ struct apusi_line_reader {
     EditLine *edit; /* NULL: plain lines */
     History *history;
     const char *prompt;
+    const apus_cancel *cancel;
 };
 
 static char *prompt_of(EditLine *edit)
@@ -19,6 +21,28 @@ static char *prompt_of(EditLine *edit)
 
     el_get(edit, EL_CLIENTDATA, &r);
     return (char *)(uintptr_t)(r && r->prompt ? r->prompt : ""); /* libedit does not write to it */
+}
+
+/* A character for libedit, whose own reader waits on after a signal. */
+static int read_character(EditLine *edit, wchar_t *out)
+{
+    apusi_line_reader *r = NULL;
+    mbstate_t state = { 0 };
+    char byte;
+
+    el_get(edit, EL_CLIENTDATA, &r);
+    for (;;) {
+        const int n = apusi_terminal_read(&byte, r->cancel);
+        size_t used;
+
+        if (n != 1)
+            return n;
+        used = mbrtowc(out, &byte, 1, &state);
+        if (used == (size_t)-1)
+            *out = L'?'; /* no character of the user's encoding */
+        if (used != (size_t)-2)
+            return 1;
+    }
 }
 
 static apus_status open_edit(apusi_line_reader *r)
@@ -34,6 +58,7 @@ static apus_status open_edit(apusi_line_reader *r)
     history(r->history, &event, H_SETUNIQUE, 1);
     el_set(r->edit, EL_CLIENTDATA, r);
     el_set(r->edit, EL_PROMPT, prompt_of);
+    el_set(r->edit, EL_GETCFN, read_character);
     el_set(r->edit, EL_EDITOR, "emacs");
     el_set(r->edit, EL_HIST, history, r->history);
     el_source(r->edit, NULL); /* the user's ~/.editrc */
@@ -112,5 +137,6 @@ apusi_line apusi_line_read(apusi_line_reader *reader, const char *prompt, apus_s
 {
     apus_str_add(out, ""); /* an empty line is a text too */
     reader->prompt = prompt;
+    reader->cancel = cancel;
     return reader->edit ? read_edited(reader, out, cancel) : read_plain(prompt, out, cancel);
 }
