@@ -101,7 +101,11 @@ static apusi_line read_edited(apusi_line_reader *r, apus_str *out, const apus_ca
 {
     HistEvent event;
     int n = 0;
-    const char *line = el_gets(r->edit, &n);
+    const char *line;
+
+    /* Before the prompt is shown: Ctrl-D typed at once would end a line, not the talk. */
+    el_set(r->edit, EL_PREP_TERM, 1);
+    line = el_gets(r->edit, &n);
 
     if (!line || n <= 0) {
         if (cancel->requested)

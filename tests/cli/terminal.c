@@ -82,6 +82,14 @@ static int leave(person *p)
 
 #define CHAT "infer --model m --template chatml --max_new_tokens 2"
 #define RULE "-----\r\n"
+#define SEES(words)                                                                                \
+    do {                                                                                           \
+        if (!sees(&p, (words))) {                                                                  \
+            kill(p.pid, SIGKILL);                                                                  \
+            leave(&p);                                                                             \
+            return;                                                                                \
+        }                                                                                          \
+    } while (0)
 
 TEST(lines_are_edited_and_come_back)
 {
@@ -90,14 +98,14 @@ TEST(lines_are_edited_and_come_back)
     if (!has_device())
         return;
     REQUIRE(sit_down(&p, CHAT " --result_path r.jsonl"));
-    sees(&p, "<<< ");
+    SEES("<<< ");
     type(&p, "clowd\b\b\bud\033[F\n"); /* "cloud": back over three, then two letters */
-    sees(&p, RULE);
-    sees(&p, "<<< ");
+    SEES(RULE);
+    SEES("<<< ");
     type(&p, "\033[A");
-    sees(&p, "clud");
+    SEES("clud");
     type(&p, "\n");
-    sees(&p, RULE);
+    SEES(RULE "<<< ");
     type(&p, "exit\n");
     CHECK_EQ_U64(leave(&p), 0);
     char *path = apus_path_join(p.folder, "r.jsonl"), *text = NULL;
@@ -117,17 +125,17 @@ TEST(interrupts_at_the_prompt)
     if (!has_device())
         return;
     REQUIRE(sit_down(&p, CHAT));
-    sees(&p, "<<< ");
+    SEES("<<< ");
     type(&p, "forget this\003");
-    sees(&p, "Ctrl-C once more, or `exit`, ends the conversation.");
-    sees(&p, "<<< ");
+    SEES("Ctrl-C once more, or `exit`, ends the conversation.");
+    SEES("<<< ");
     type(&p, "red\n"); /* the line before is gone, and the count starts anew */
-    sees(&p, RULE);
+    SEES(RULE "<<< ");
     type(&p, "\003");
-    sees(&p, "Ctrl-C once more");
-    sees(&p, "<<< ");
+    SEES("Ctrl-C once more");
+    SEES("<<< ");
     type(&p, "\003");
-    sees(&p, "apus infer: error: the conversation was interrupted");
+    SEES("apus infer: error: the conversation was interrupted");
     CHECK_EQ_U64(leave(&p), 130);
 }
 
@@ -138,26 +146,26 @@ TEST(words_that_change_the_talk)
     if (!has_device())
         return;
     REQUIRE(sit_down(&p, CHAT));
-    sees(&p, "<<< ");
+    SEES("<<< ");
     type(&p, "multi-line\n");
-    sees(&p, "End multi-line input with `#`.");
-    sees(&p, "<<<[M] ");
+    SEES("End multi-line input with `#`.");
+    SEES("<<<[M] ");
     type(&p, "red\nblue#\n");
-    sees(&p, RULE);
+    SEES(RULE);
     type(&p, "/single-line#\n");
-    sees(&p, "<<< ");
+    SEES("<<< ");
     type(&p, "reset-system\n");
-    sees(&p, "<<<[S] ");
+    SEES("<<<[S] ");
     type(&p, "You are kind.\n");
-    sees(&p, "the system prompt is set");
+    SEES("the system prompt is set");
     type(&p, "/clear\n");
-    sees(&p, "the history is clear");
+    SEES("the history is clear");
     type(&p, "/claer\n");
-    sees(&p, "no command /claer");
-    sees(&p, "Input `exit` or `quit` to exit");
+    SEES("no command /claer");
+    SEES("Input `exit` or `quit` to exit");
     type(&p, "/help\n");
-    sees(&p, "Input `exit` or `quit` to exit");
-    sees(&p, "<<< ");
+    SEES("Input `exit` or `quit` to exit");
+    SEES("<<< ");
     type(&p, "\004"); /* Ctrl-D on an empty line */
     CHECK_EQ_U64(leave(&p), 0);
 }
