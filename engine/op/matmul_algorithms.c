@@ -3,6 +3,7 @@
  *   vec              few rows of a (decode) on GPUs: lanes along K
  *   coop, coop_bf16  matrix cores, operands rounded to 16 bits; _large: blocks of 128 x 128
  *   cpu              register tiles for CPU drivers: no shared memory, one subgroup a workgroup
+ *   dot_cpu          one row of a on CPU drivers with cheap uniform loads: lanes along K
  *   vec_cpu          few rows of a on CPU drivers: lanes along N, loads of 16 bytes
  *   tile             blocks in shared memory, any GPU, any shape; _wide, _large: larger ones
  *   plain            one element an invocation: the definition */
@@ -330,6 +331,34 @@ static apus_status emit_vec_cpu(apus_lower *l, const apus_matmul_problem *p, apu
     return apus_emit(l, d);
 }
 
+/* ---- dot_cpu ---- */
+
+static bool dot_cpu_fits(const apus_caps *caps, const void *problem)
+{
+    const apus_matmul_problem *p = problem;
+
+    return p->kind == APUS_NT && p->m == 1 && p->k % 32 == 0 && p->k / 32 < MOST_TURNS &&
+           caps->subgroup_shuffle && caps->subgroup >= 4 && caps->subgroup <= 32;
+}
+
+/* Where a load from an address that all lanes share is no cheaper than a gather, it is 5 times
+ * slower than vec_cpu. */
+static bool dot_cpu_chosen(const apus_caps *caps, const void *problem)
+{
+    return cpu_class(caps, problem) && caps->uniform_loads;
+}
+
+static apus_status emit_dot_cpu(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
+{
+    const uint32_t lanes = l->caps->subgroup;
+
+    d->kernel = "matmul_dot_cpu";
+    set_spec(d, (uint32_t[]) { lanes, p->b, lanes }, 3);
+    d->groups[0] = (uint32_t)apus_ceil_div(p->n, lanes);
+    d->live = (apus_rows) { 0 };
+    return apus_emit(l, d);
+}
+
 /* ---- plain ---- */
 
 static apus_status emit_plain(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
@@ -349,6 +378,7 @@ enum {
     COOP_BF16,
     COOP_LARGE,
     COOP,
+    DOT_CPU,
     VEC_CPU,
     CPU,
     TILE_LARGE,
@@ -366,6 +396,7 @@ static const apus_variant variants[] = {
     [COOP_LARGE] = { "coop_large", "matmul_coop", .narrow = true, .fits = coop_large_fits,
                      .chosen = coop_large_chosen },
     [COOP] = { "coop", "matmul_coop", .narrow = true, .fits = coop_fits, .chosen = coop_chosen },
+    [DOT_CPU] = { "dot_cpu", "matmul_dot_cpu", .fits = dot_cpu_fits, .chosen = dot_cpu_chosen },
     [VEC_CPU] = { "vec_cpu", "matmul_vec_cpu", .fits = vec_cpu_fits, .chosen = cpu_class },
     [CPU] = { "cpu", "matmul_nt_cpu", .fits = cpu_fits, .chosen = cpu_class },
     [TILE_LARGE] = { "tile_large", "matmul_tile", .fits = tile_large_fits,
@@ -409,6 +440,8 @@ apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const
         return emit_coop(l, p, (coop_shape) { .in = APUS_F16, .large = true }, d);
     case COOP:
         return emit_coop(l, p, (coop_shape) { .in = APUS_F16 }, d);
+    case DOT_CPU:
+        return emit_dot_cpu(l, p, d);
     case VEC_CPU:
         return emit_vec_cpu(l, p, d);
     case CPU:

@@ -57,7 +57,8 @@ static void define(const optest *t, const double *const *in, double **out, doubl
 
 #define EXACT                                                                                      \
     {                                                                                              \
-        "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:vec_cpu", "matmul:tile"                \
+        "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:vec_cpu", "matmul:dot_cpu",            \
+            "matmul:tile"                                                                          \
     }
 #define LARGE                                                                                      \
     {                                                                                              \
@@ -132,6 +133,10 @@ TEST(few_rows)
         CASE("one row, a turn and a bit", APUS_NT, 1, 41, 1056, APUS_Q4_1, 0),
         CASE("one row of bytes", APUS_NT, 1, 42, 672, APUS_Q8_0, 0),
         CASE("one row of halves", APUS_NT, 1, 43, 584, APUS_F16, 0),
+        CASE("one row of halves, blocks", APUS_NT, 1, 43, 576, APUS_F16, 0),
+        CASE("one row of bf16", APUS_NT, 1, 9, 96, APUS_BF16, 0),
+        CASE("one row of nibbles", APUS_NT, 1, 7, 160, APUS_Q4_0, .alpha = 0.37f),
+        CASE("one row and one column", APUS_NT, 1, 1, 32, APUS_Q8_0, 0),
     };
     optest_run(cases, APUS_COUNT(cases));
 }
@@ -243,13 +248,14 @@ TEST(live_rows)
         CASE("live rows", APUS_NT, 64, 12, 32, APUS_Q8_0, 0),
         CASE("live rows, whole blocks dead", APUS_NT, 200, 40, 32, APUS_F32, 0),
         CASE("live rows of few", APUS_NT, 8, 12, 32, APUS_Q4_0, 0),
+        CASE("the only row is not live", APUS_NT, 1, 12, 32, APUS_Q4_0, 0),
         CASE("live rows nn", APUS_NN, 200, 36, 8, APUS_F32, 0),
         CASE("live sum", APUS_TN, 16, 12, 64, APUS_F32, 0),
         CASE("no live sum", APUS_TN, 16, 12, 64, APUS_F32, 0),
         NARROW("live rows on matrix cores", 11, COOP_F16, APUS_NT, 200, 40, 32, APUS_F32, 0),
         NARROW("live sum on matrix cores", 11, COOP_F16, APUS_TN, 16, 12, 64, APUS_F32, 0),
     };
-    const uint32_t live[] = { 37, 61, 5, 64, 37, 0, 61, 37 };
+    const uint32_t live[] = { 37, 61, 5, 0, 64, 37, 0, 61, 37 };
 
     for (size_t i = 0; i < APUS_COUNT(cases); i++) {
         cases[i].in[0].rows = (apus_rows) { APUS_VAR_TOKENS, 0, cases[i].in[0].dims[0], 1 };
