@@ -24,7 +24,7 @@ typedef struct golden {
     bool strict, narrow;
     golden_kind kind;      /* the least exact of what is forced and torch_dtype */
     const char *no_device; /* why there is no device; NULL: there is one */
-    uint32_t passed, failed, skipped;
+    uint32_t cases, passed, failed, skipped;
     cJSON *rows;         /* of --json */
     char temporary[256]; /* a folder, made when first needed */
 } golden;

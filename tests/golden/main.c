@@ -17,7 +17,7 @@ static const char usage[] =
     "                   [--torch_dtype float32|float16|bfloat16] [--as CAPS.json] [--narrow]\n"
     "                   [--algorithms]\n"
     "  --strict       what is not supported counts as failed\n"
-    "  --only NAME    cases whose name contains NAME\n"
+    "  --only NAME    the case NAME, or the cases in the folder NAME (\"tokenizers\")\n"
     "  --json FILE    every check, as JSON\n"
     "  --force ...    algorithms to force, of the list that --algorithms prints\n"
     "  --torch_dtype  format of the computation; float32 if not given\n"
@@ -62,12 +62,21 @@ static void not_yet(golden_case *c)
     apus_free(path);
 }
 
+/* Whether `only` is the case's name or a folder that it lies in. */
+static bool asked_for(const char *only, const char *name)
+{
+    const size_t n = strlen(only);
+
+    return !strncmp(name, only, n) && (!name[n] || name[n] == '/');
+}
+
 static void run_case(golden *run, const char *name, const char *folder)
 {
     golden_case c = { .run = run, .name = name, .folder = folder, .type = "" };
 
-    if (run->only && !strstr(name, run->only))
+    if (run->only && !asked_for(run->only, name))
         return;
+    run->cases++;
     if (!golden_ok(&c, "manifest", golden_json(&c, "manifest.json", &c.manifest)))
         return;
     c.type = apus_json_string(c.manifest, "kind", "");
@@ -239,6 +248,8 @@ int main(int argc, char **argv)
         st = golden_as(caps);
     if (st == APUS_OK)
         st = has(folder, "index.json") ? run_index(&run, folder) : walk(&run, folder, "", DEPTH);
+    if (st == APUS_OK && run.only && run.cases == 0)
+        st = apus_fail(APUS_ERR_MISSING, "%s: no case is called '%s'", folder, run.only);
     if (st == APUS_OK && json)
         st = golden_write_json(&run, json);
     if (st != APUS_OK)
