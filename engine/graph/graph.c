@@ -245,7 +245,8 @@ apus_node *apus_graph_node(apus_graph *g, const apus_op_def *op, const void *att
     n->op = op;
     n->id = g->n_nodes;
     n->n_in = n_in;
-    memcpy(n->in, in, n_in * sizeof(*in));
+    if (n_in)
+        memcpy(n->in, in, n_in * sizeof(*in));
     n->region = g->region;
     n->name = g->prefix ? g->prefix : "";
     g->nodes[g->n_nodes++] = n;

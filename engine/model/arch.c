@@ -18,13 +18,13 @@ apus_status apus_arch_find(const apus_arch **out, const char *model_type)
     apus_str known = { 0 };
     apus_status st;
 
-    for (size_t i = 0; apus_archs[i]; i++) {
+    for (size_t i = 0; apus_archs[i]; i++)
         if (!strcmp(apus_archs[i]->model_type, model_type)) {
             *out = apus_archs[i];
             return APUS_OK;
         }
+    for (size_t i = 0; apus_archs[i]; i++)
         apus_str_addf(&known, "%s%s", i ? ", " : "", apus_archs[i]->model_type);
-    }
     st = apus_fail(APUS_ERR_SUPPORT, "models of type \"%s\" are not supported yet; there are: %s",
                    model_type, known.data ? known.data : "none");
     apus_str_release(&known);
