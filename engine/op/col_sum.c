@@ -29,10 +29,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .x = apus_address(l, x),
         .into = apus_address(l, n->in[1]),
         .step = l->step,
-        .rows_var = live.var,
-        .rows_skip = live.skip,
-        .rows_max = live.max,
-        .rows_mul = live.mul,
+        APUS_ROWS_VALUES(live),
         .cols = cols,
     };
     const uint32_t local = l->caps->subgroup;

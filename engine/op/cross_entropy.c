@@ -43,10 +43,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .rows_out = apus_address(l, rows_out),
         .state = apus_address(l, state),
         .step = l->step,
-        .rows_var = live.var,
-        .rows_skip = live.skip,
-        .rows_max = live.max,
-        .rows_mul = live.mul,
+        APUS_ROWS_VALUES(live),
         .vocab = z->dims[1],
         .scale_var = APUS_VAR_LOSS_SCALE,
     };

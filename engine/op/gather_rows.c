@@ -32,10 +32,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .index = apus_address(l, index),
         .y = apus_address(l, n->out[0]),
         .step = l->step,
-        .rows_var = live.var,
-        .rows_skip = live.skip,
-        .rows_max = live.max,
-        .rows_mul = live.mul,
+        APUS_ROWS_VALUES(live),
         .cols = cols,
         .x_rows = x->dims[0],
     };

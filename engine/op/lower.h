@@ -127,6 +127,9 @@ apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *varia
 typedef struct apus_rows_arg {
     uint32_t var, skip, max, mul;
 } apus_rows_arg;
+/* What initialises APUS_ROWS_FIELDS of a kernel's arguments. */
+#define APUS_ROWS_VALUES(rows)                                                                     \
+    .rows_var = (rows).var, .rows_skip = (rows).skip, .rows_max = (rows).max, .rows_mul = (rows).mul
 apus_rows_arg apus_rows_of(const apus_tensor *t); /* rows by dims[0] */
 /* Rows of (count / cols): dims[0]'s live part times the middle dimensions. */
 apus_rows apus_rows_flat(const apus_tensor *t);

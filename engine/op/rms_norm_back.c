@@ -44,10 +44,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .acc = apus_address(l, n->in[3]),
         .dx = apus_address(l, attr->of_weight ? n->in[3] : n->out[0]),
         .step = l->step,
-        .rows_var = live.var,
-        .rows_skip = live.skip,
-        .rows_max = live.max,
-        .rows_mul = live.mul,
+        APUS_ROWS_VALUES(live),
         .cols = cols,
         .eps = attr->eps,
     };

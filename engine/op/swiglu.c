@@ -28,10 +28,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .up = apus_address(l, n->in[1]),
         .y = apus_address(l, y),
         .step = l->step,
-        .rows_var = rows.var,
-        .rows_skip = rows.skip,
-        .rows_max = rows.max,
-        .rows_mul = rows.mul,
+        APUS_ROWS_VALUES(rows),
         .cols = (uint32_t)(count / ((uint64_t)rows.max * rows.mul)),
     };
     apus_dispatch d = {

@@ -29,10 +29,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .d_gate = apus_address(l, n->out[0]),
         .d_up = apus_address(l, n->out[1]),
         .step = l->step,
-        .rows_var = rows.var,
-        .rows_skip = rows.skip,
-        .rows_max = rows.max,
-        .rows_mul = rows.mul,
+        APUS_ROWS_VALUES(rows),
         .cols = (uint32_t)(count / ((uint64_t)rows.max * rows.mul)),
     };
     apus_dispatch d = {

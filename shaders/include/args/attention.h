@@ -10,7 +10,7 @@ struct apus_attention_args {
     APUS_ADDR d_o, dot, acc_q, acc_k, acc_v;   /* gradient: dot = rowsum(d_o * o); acc: added, or
                                                   0 */
     APUS_ADDR d_q, d_k, d_v;
-    uint rows_var, rows_skip, rows_max, rows_mul; /* live blocks (forward, d_q) or rows (d_kv) */
+    APUS_ROWS_FIELDS /* live blocks (forward, d_q) or rows (d_kv) */
     uint heads, kv_heads, max_pages, window;
     float scale;
     uint pad;
