@@ -348,28 +348,15 @@ fail:
     return st;
 }
 
-static apus_status create(apus_gguf **out, const char *where)
+apus_status apus_gguf_parse(apus_gguf **out, const uint8_t *data, uint64_t bytes, const char *where)
 {
-    apus_gguf *g = apus_alloc(sizeof(*g));
+    apus_gguf *g = *out = apus_alloc(sizeof(*g));
+    apus_status st;
 
-    *out = NULL;
     if (!g)
         return APUS_ERR_MEMORY;
     g->where = apus_strdup(where);
-    if (!g->where) {
-        apus_free(g);
-        return APUS_ERR_MEMORY;
-    }
-    *out = g;
-    return APUS_OK;
-}
-
-apus_status apus_gguf_parse(apus_gguf **out, const uint8_t *data, uint64_t bytes, const char *where)
-{
-    apus_status st;
-
-    APUS_FORWARD(create(out, where));
-    st = parse(*out, data, bytes);
+    st = g->where ? parse(g, data, bytes) : APUS_ERR_MEMORY;
     if (st != APUS_OK)
         apus_gguf_close(out);
     return st;
@@ -377,14 +364,16 @@ apus_status apus_gguf_parse(apus_gguf **out, const uint8_t *data, uint64_t bytes
 
 apus_status apus_gguf_open(apus_gguf **out, const char *path)
 {
+    apus_map map = { 0 };
     apus_status st;
 
-    APUS_FORWARD(create(out, path));
-    APUS_TRY(apus_map_open(&(*out)->map, path));
-    APUS_TRY(parse(*out, (*out)->map.data, (*out)->map.bytes));
-    return APUS_OK;
-fail:
-    apus_gguf_close(out);
+    *out = NULL;
+    APUS_FORWARD(apus_map_open(&map, path));
+    st = apus_gguf_parse(out, map.data, map.bytes, path);
+    if (st == APUS_OK)
+        (*out)->map = map;
+    else
+        apus_map_close(&map);
     return st;
 }
 

@@ -225,29 +225,16 @@ static apus_status parse(apus_safetensors *file, const uint8_t *data, uint64_t b
     return read_header(file, data + 8 + header_bytes, bytes - 8 - header_bytes);
 }
 
-static apus_status create(apus_safetensors **out, const char *where)
-{
-    apus_safetensors *file = apus_alloc(sizeof(*file));
-
-    *out = NULL;
-    if (!file)
-        return APUS_ERR_MEMORY;
-    file->where = apus_strdup(where);
-    if (!file->where) {
-        apus_free(file);
-        return APUS_ERR_MEMORY;
-    }
-    *out = file;
-    return APUS_OK;
-}
-
 apus_status apus_safetensors_parse(apus_safetensors **out, const uint8_t *data, uint64_t bytes,
                                    const char *where)
 {
+    apus_safetensors *file = *out = apus_alloc(sizeof(*file));
     apus_status st;
 
-    APUS_FORWARD(create(out, where));
-    st = parse(*out, data, bytes);
+    if (!file)
+        return APUS_ERR_MEMORY;
+    file->where = apus_strdup(where);
+    st = file->where ? parse(file, data, bytes) : APUS_ERR_MEMORY;
     if (st != APUS_OK)
         apus_safetensors_close(out);
     return st;
@@ -255,14 +242,16 @@ apus_status apus_safetensors_parse(apus_safetensors **out, const uint8_t *data, 
 
 apus_status apus_safetensors_open(apus_safetensors **out, const char *path)
 {
+    apus_map map = { 0 };
     apus_status st;
 
-    APUS_FORWARD(create(out, path));
-    APUS_TRY(apus_map_open(&(*out)->map, path));
-    APUS_TRY(parse(*out, (*out)->map.data, (*out)->map.bytes));
-    return APUS_OK;
-fail:
-    apus_safetensors_close(out);
+    *out = NULL;
+    APUS_FORWARD(apus_map_open(&map, path));
+    st = apus_safetensors_parse(out, map.data, map.bytes, path);
+    if (st == APUS_OK)
+        (*out)->map = map;
+    else
+        apus_map_close(&map);
     return st;
 }
 
