@@ -84,8 +84,6 @@ apus_status apus_args_adopt(apus_args *args, const cJSON *saved, const char *nam
 /* All rows of the command in the table's order with the values in force; null where there is none.
  * The caller frees *out with cJSON_Delete.  Errors: APUS_ERR_MEMORY. */
 apus_status apus_args_json(cJSON **out, const apus_args *args);
-/* The same as a file, indented by 2.  Errors: APUS_ERR_MEMORY, APUS_ERR_IO. */
-apus_status apus_args_write(const apus_args *args, const char *path);
 
 /* One log line for each given flag that has no effect here. */
 void apus_args_log_hints(const apus_args *args);

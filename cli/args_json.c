@@ -1,7 +1,6 @@
 /* args_json.c - args.json: the values in force, as swift writes them beside each result. */
 #include "base.h"
 #include "cli_internal.h"
-#include "file.h"
 
 static bool add(cJSON *to, const apusi_value *value)
 {
@@ -51,20 +50,4 @@ apus_status apus_args_json(cJSON **out, const apus_args *args)
         return apus_fail(APUS_ERR_MEMORY, "args.json: out of memory");
     *out = all;
     return APUS_OK;
-}
-
-apus_status apus_args_write(const apus_args *args, const char *path)
-{
-    cJSON *all = NULL;
-    char *text;
-    apus_status st;
-
-    APUS_FORWARD(apus_args_json(&all, args));
-    text = apus_json_text(all, 2);
-    cJSON_Delete(all);
-    if (!text)
-        return APUS_ERR_MEMORY;
-    st = apus_file_write(path, text, strlen(text));
-    apus_free(text);
-    return st;
 }

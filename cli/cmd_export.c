@@ -12,7 +12,6 @@
 static apus_status write_args(const apus_args *args, const cJSON *saved, const char *folder)
 {
     cJSON *all = NULL, *now = NULL;
-    char *path = apus_path_join(folder, "args.json"), *text = NULL;
     apus_status st;
 
     APUS_TRY(apus_args_json(&now, args));
@@ -24,16 +23,12 @@ static apus_status write_args(const apus_args *args, const cJSON *saved, const c
         cJSON_AddItemToObject(all, item->string, item);
     }
     cJSON_DeleteItemFromObjectCaseSensitive(all, "adapters");
-    if (all && cJSON_AddArrayToObject(all, "adapters"))
-        text = apus_json_text(all, 2);
-    if (!path || !text)
+    if (!cJSON_AddArrayToObject(all, "adapters"))
         APUS_TRY(apus_fail(APUS_ERR_MEMORY, "args.json: out of memory"));
-    st = apus_file_write(path, text, strlen(text));
+    st = apus_json_write(all, folder, "args.json");
 fail:
     cJSON_Delete(now);
     cJSON_Delete(all);
-    apus_free(path);
-    apus_free(text);
     return st;
 }
 

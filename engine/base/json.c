@@ -105,6 +105,18 @@ apus_status apus_json_read(cJSON **out, const char *path)
     return st;
 }
 
+apus_status apus_json_write(const cJSON *value, const char *folder, const char *name)
+{
+    char *path = apus_path_join(folder, name), *text = value ? apus_json_text(value, 2) : NULL;
+    apus_status st = APUS_ERR_MEMORY;
+
+    if (path && text)
+        st = apus_file_write(path, text, strlen(text));
+    apus_free(path);
+    apus_free(text);
+    return st;
+}
+
 const cJSON *apus_json_get(const cJSON *object, const char *key)
 {
     const cJSON *member = cJSON_GetObjectItemCaseSensitive(object, key);

@@ -33,5 +33,8 @@ bool apus_json_add_float(cJSON *to, const char *key, double value);
  * of json.dump(indent=n), non-ASCII kept as UTF-8.  Caller frees with apus_free; NULL without
  * memory. */
 char *apus_json_text(const cJSON *value, int indent);
+/* That text with indent 2 as the file `name` of a folder.  A NULL value is one for which memory was
+ * missing.  Errors: APUS_ERR_MEMORY, those of apus_file_write. */
+apus_status apus_json_write(const cJSON *value, const char *folder, const char *name);
 
 #endif

@@ -131,19 +131,6 @@ static cJSON *model_of(const source *s)
     return model;
 }
 
-static apus_status write_json(const char *folder, const char *name, cJSON *json)
-{
-    apus_status st = APUS_ERR_MEMORY;
-    char *path = apus_path_join(folder, name), *text = json ? apus_json_text(json, 2) : NULL;
-
-    if (path && text)
-        st = apus_file_write(path, text, strlen(text));
-    apus_free(path);
-    apus_free(text);
-    cJSON_Delete(json);
-    return st;
-}
-
 static apus_status write_tokenizer(const source *s, const char *folder)
 {
     cJSON *root = cJSON_CreateObject(), *form;
@@ -162,7 +149,9 @@ static apus_status write_tokenizer(const source *s, const char *folder)
     cJSON_AddItemToObject(root, "post_processor", byte_level(true));
     cJSON_AddItemToObject(root, "decoder", byte_level(true));
     cJSON_AddItemToObject(root, "model", model_of(s));
-    return write_json(folder, "tokenizer.json", root);
+    const apus_status st = apus_json_write(root, folder, "tokenizer.json");
+    cJSON_Delete(root);
+    return st;
 }
 
 static void add_token(cJSON *config, cJSON *ids, const source *s, const char *key, const char *name,
@@ -181,7 +170,9 @@ static apus_status write_configs(const source *s, const char *folder)
 {
     cJSON *config = cJSON_CreateObject(), *ids = cJSON_CreateObject();
     apus_gguf_text tmpl = { 0 };
+    char *path = apus_path_join(folder, "chat_template.jinja");
     bool add_bos = false;
+    apus_status st = path ? APUS_OK : APUS_ERR_MEMORY;
 
     if (apus_gguf_has(s->gguf, "tokenizer.ggml.add_bos_token"))
         apus_gguf_bool(s->gguf, "tokenizer.ggml.add_bos_token", &add_bos);
@@ -195,25 +186,19 @@ static apus_status write_configs(const source *s, const char *folder)
     add_token(config, ids, s, "tokenizer.ggml.bos_token_id", "bos_token", "bos_token_id");
     add_token(config, ids, s, "tokenizer.ggml.eos_token_id", "eos_token", "eos_token_id");
     add_token(config, ids, s, "tokenizer.ggml.padding_token_id", "pad_token", "pad_token_id");
-    if (apus_gguf_has(s->gguf, "tokenizer.chat_template") &&
+    if (st == APUS_OK && apus_gguf_has(s->gguf, "tokenizer.chat_template") &&
         apus_gguf_string(s->gguf, "tokenizer.chat_template", &tmpl) == APUS_OK) {
-        char *path = apus_path_join(folder, "chat_template.jinja");
-        const apus_status st =
-            path ? apus_file_write(path, tmpl.text, (size_t)tmpl.bytes) : APUS_ERR_MEMORY;
-        apus_free(path);
-        if (st != APUS_OK) {
-            cJSON_Delete(config);
-            cJSON_Delete(ids);
-            return st;
-        }
         add_text(config, "chat_template", &tmpl);
+        st = apus_file_write(path, tmpl.text, (size_t)tmpl.bytes);
     }
-    const apus_status st = write_json(folder, "tokenizer_config.json", config);
-    if (st != APUS_OK) {
-        cJSON_Delete(ids);
-        return st;
-    }
-    return write_json(folder, "generation_config.json", ids);
+    if (st == APUS_OK)
+        st = apus_json_write(config, folder, "tokenizer_config.json");
+    if (st == APUS_OK)
+        st = apus_json_write(ids, folder, "generation_config.json");
+    cJSON_Delete(config);
+    cJSON_Delete(ids);
+    apus_free(path);
+    return st;
 }
 
 apus_status apus_tokenizer_save(const char *gguf, const char *folder)

@@ -47,18 +47,6 @@ fail:
     return st;
 }
 
-static apus_status write_json(const char *folder, const char *name, const cJSON *json)
-{
-    apus_status st = APUS_ERR_MEMORY;
-    char *path = apus_path_join(folder, name), *text = json ? apus_json_text(json, 2) : NULL;
-
-    if (path && text)
-        st = apus_file_write(path, text, strlen(text));
-    apus_free(path);
-    apus_free(text);
-    return st;
-}
-
 static apus_status write_own_state(apusi_trainer *t, uint64_t step, const char *folder)
 {
     const char *choices;
@@ -80,7 +68,7 @@ static apus_status write_own_state(apusi_trainer *t, uint64_t step, const char *
     cJSON_AddNumberToObject(s, "window_steps", (double)t->window.steps);
     cJSON_AddStringToObject(s, "choices_hash", text);
     cJSON_AddStringToObject(s, "choices", choices);
-    const apus_status st = write_json(folder, "apus_state.json", s);
+    const apus_status st = apus_json_write(s, folder, "apus_state.json");
     cJSON_Delete(s);
     return st;
 }
@@ -100,7 +88,7 @@ static apus_status write_small_files(apusi_trainer *t, uint64_t step, const char
     cJSON_AddNullToObject(extra, "lorap_lr_ratio");
     apus_json_add_float(extra, "lorap_emb_lr", 1e-6);
     if (t->adapters)
-        APUS_TRY(write_json(folder, "additional_config.json", extra));
+        APUS_TRY(apus_json_write(extra, folder, "additional_config.json"));
     APUS_TRY(apus_run_log_write_state(t->log, state, &t->state));
     APUS_TRY(write_own_state(t, step, folder));
 fail:

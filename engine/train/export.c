@@ -91,22 +91,14 @@ fail:
 
 static apus_status write_config(const apus_model *m, apus_dtype dtype, const char *folder)
 {
-    apus_status st = APUS_ERR_MEMORY;
     const char *name = dtype == APUS_F16 ? "float16" : dtype == APUS_BF16 ? "bfloat16" : "float32";
     cJSON *c = cJSON_Duplicate(apus_checkpoint_config(m->checkpoint), true);
-    char *path = apus_path_join(folder, "config.json"), *text = NULL;
+    const char *key = apus_json_get(c, "dtype") ? "dtype" : "torch_dtype";
 
-    if (c) {
-        const char *key = apus_json_get(c, "dtype") ? "dtype" : "torch_dtype";
-        cJSON_DeleteItemFromObjectCaseSensitive(c, key);
-        cJSON_AddStringToObject(c, key, name);
-        text = apus_json_text(c, 2);
-    }
-    if (path && text)
-        st = apus_file_write(path, text, strlen(text));
+    cJSON_DeleteItemFromObjectCaseSensitive(c, key);
+    cJSON_AddStringToObject(c, key, name);
+    const apus_status st = apus_json_write(c, folder, "config.json");
     cJSON_Delete(c);
-    apus_free(path);
-    apus_free(text);
     return st;
 }
 

@@ -26,9 +26,7 @@ static cJSON *targets_of(const apus_adapters *ad, const apus_lora_slot *s)
 static apus_status write_config(const apus_adapters *ad, const apus_lora_slot *s,
                                 const char *folder, const char *base)
 {
-    apus_status st = APUS_OK;
     cJSON *c = cJSON_CreateObject();
-    char *path = apus_path_join(folder, "adapter_config.json"), *text = NULL;
 
     cJSON_AddStringToObject(c, "base_model_name_or_path", base);
     cJSON_AddStringToObject(c, "bias", "none");
@@ -44,14 +42,8 @@ static apus_status write_config(const apus_adapters *ad, const apus_lora_slot *s
     cJSON_AddStringToObject(c, "task_type", "CAUSAL_LM");
     cJSON_AddBoolToObject(c, "use_dora", false);
     cJSON_AddBoolToObject(c, "use_rslora", s->rslora);
-    text = c ? apus_json_text(c, 2) : NULL;
-    if (!path || !text)
-        APUS_TRY(APUS_ERR_MEMORY);
-    APUS_TRY(apus_file_write(path, text, strlen(text)));
-fail:
+    const apus_status st = apus_json_write(c, folder, "adapter_config.json");
     cJSON_Delete(c);
-    apus_free(path);
-    apus_free(text);
     return st;
 }
 

@@ -20,6 +20,17 @@ static char *path_of(const char *name)
     return apus_path_join(harness_folder(), name);
 }
 
+/* The values in force as a file; its path is freed by the caller. */
+static char *write_values(const apus_args *args, const char *name)
+{
+    cJSON *all = NULL;
+
+    CHECK_OK(apus_args_json(&all, args));
+    CHECK_OK(apus_json_write(all, harness_folder(), name));
+    cJSON_Delete(all);
+    return path_of(name);
+}
+
 static char *write_file(const char *name, const char *text)
 {
     char *path = path_of(name);
@@ -32,13 +43,13 @@ TEST(args_json_holds_the_values_in_force)
 {
     apus_args *a = NULL;
     cJSON *all = NULL;
-    char *path = path_of("args.json");
+    char *path;
     const cJSON *item;
 
     REQUIRE_OK(PARSE(&a, APUS_CMD_sft, "--model", "m", "--dataset", "a", "b", "--learning_rate",
                      "1e-5", "--use_rslora"));
     REQUIRE_OK(apus_args_set_uint(a, "gradient_accumulation_steps", 16));
-    REQUIRE_OK(apus_args_write(a, path));
+    path = write_values(a, "args.json");
     apus_args_destroy(&a);
     REQUIRE_OK(apus_json_read(&all, path));
     CHECK_EQ_STR(apus_json_string(all, "model", ""), "m");
@@ -65,11 +76,11 @@ TEST(args_json_holds_the_values_in_force)
 TEST(floats_are_written_as_python_does)
 {
     apus_args *a = NULL;
-    char *path = path_of("floats.json"), *text = NULL;
+    char *path, *text = NULL;
     size_t bytes;
 
     REQUIRE_OK(PARSE(&a, APUS_CMD_sft, "--learning_rate", "1e-5", "--lora_alpha", "32"));
-    REQUIRE_OK(apus_args_write(a, path));
+    path = write_values(a, "floats.json");
     REQUIRE_OK(apus_file_read(&text, &bytes, path, 1 << 20));
     CHECK(strstr(text, "\n  \"learning_rate\": 1e-05,\n") != NULL);
     CHECK(strstr(text, "\n  \"lora_alpha\": 32.0,\n") != NULL);
@@ -84,14 +95,14 @@ TEST(floats_are_written_as_python_does)
 TEST(a_written_file_gives_the_same_run)
 {
     apus_args *a = NULL, *b = NULL;
-    char *path = path_of("again.json");
+    char *path;
     cJSON *one = NULL, *two = NULL;
     char *text_one, *text_two;
 
     REQUIRE_OK(PARSE(&a, APUS_CMD_sft, "--model", "m", "--dataset", "a", "-b c", "--system",
                      "-x y\n\"z\"", "--max_steps", "-1", "--learning_rate", "3.3e-4",
                      "--no_add_version"));
-    REQUIRE_OK(apus_args_write(a, path));
+    path = write_values(a, "again.json");
     REQUIRE_OK(PARSE(&b, APUS_CMD_sft, path));
     REQUIRE_OK(apus_args_json(&one, a));
     REQUIRE_OK(apus_args_json(&two, b));
