@@ -4,7 +4,9 @@
 #include "gpu_internal.h"
 #include "probe.h"
 
-apus_status apus_gpu_list(apus_gpu_listing **list, uint32_t *n)
+/* An array with an element for each device, of `each` bytes, filled by `fill`. */
+static apus_status list_devices(void **list, uint32_t *n, size_t each,
+                                void (*fill)(void *element, uint32_t i, const apusi_physical *p))
 {
     apus_status st;
     apusi_instance *instance = apus_alloc(sizeof(*instance));
@@ -17,22 +19,38 @@ apus_status apus_gpu_list(apus_gpu_listing **list, uint32_t *n)
         return APUS_ERR_MEMORY;
     APUS_TRY(apusi_instance_open(instance, false));
     APUS_TRY(apusi_physical_list(instance, &all, &count));
-    *list = apus_calloc(count, sizeof(**list));
+    *list = apus_calloc(count, each);
     if (!*list) {
         st = APUS_ERR_MEMORY;
         goto fail;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        (*list)[i].caps = all[i].caps;
-        (*list)[i].usable = all[i].usable;
-        memcpy((*list)[i].reason, all[i].reason, sizeof(all[i].reason));
-    }
+    for (uint32_t i = 0; i < count; i++)
+        fill((char *)*list + i * each, i, &all[i]);
     *n = count;
 
 fail:
     apus_free(all);
     apusi_instance_close(instance);
     apus_free(instance);
+    return st;
+}
+
+static void fill_listing(void *element, uint32_t i, const apusi_physical *p)
+{
+    apus_gpu_listing *listing = element;
+
+    (void)i;
+    listing->caps = p->caps;
+    listing->usable = p->usable;
+    memcpy(listing->reason, p->reason, sizeof(p->reason));
+}
+
+apus_status apus_gpu_list(apus_gpu_listing **list, uint32_t *n)
+{
+    void *all;
+    const apus_status st = list_devices(&all, n, sizeof(**list), fill_listing);
+
+    *list = all;
     return st;
 }
 
@@ -46,11 +64,13 @@ static const char *kind_of(const apus_caps *c, VkPhysicalDeviceType type)
                                                             : "other";
 }
 
-static void fill_row(apus_device_row *row, const apusi_physical *p)
+static void fill_row(void *element, uint32_t index, const apusi_physical *p)
 {
+    apus_device_row *row = element;
     const apus_caps *c = &p->caps;
     size_t at = 0;
 
+    row->index = index;
     memcpy(row->name, c->name, sizeof(row->name));
     memcpy(row->driver, c->driver, sizeof(row->driver));
     memcpy(row->reason, p->reason, sizeof(row->reason));
@@ -78,32 +98,10 @@ static void fill_row(apus_device_row *row, const apusi_physical *p)
 
 apus_status apus_device_rows(apus_device_row **rows, uint32_t *n)
 {
-    apus_status st;
-    apusi_instance *instance = apus_alloc(sizeof(*instance));
-    apusi_physical *all = NULL;
-    uint32_t count = 0;
+    void *all;
+    const apus_status st = list_devices(&all, n, sizeof(**rows), fill_row);
 
-    *rows = NULL;
-    *n = 0;
-    if (!instance)
-        return APUS_ERR_MEMORY;
-    APUS_TRY(apusi_instance_open(instance, false));
-    APUS_TRY(apusi_physical_list(instance, &all, &count));
-    *rows = apus_calloc(count, sizeof(**rows));
-    if (!*rows) {
-        st = APUS_ERR_MEMORY;
-        goto fail;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        (*rows)[i].index = i;
-        fill_row(&(*rows)[i], &all[i]);
-    }
-    *n = count;
-
-fail:
-    apus_free(all);
-    apusi_instance_close(instance);
-    apus_free(instance);
+    *rows = all;
     return st;
 }
 
