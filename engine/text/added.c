@@ -155,12 +155,8 @@ static void strip(const apusi_added *a, const char *text, size_t n, size_t from,
             break;
         hit->begin = begin;
     }
-    while (a->rstrip && hit->end < n) {
-        const int step = apusi_utf8_step(text + hit->end, n - hit->end, &cp);
-        if (step <= 0 || !apusi_is_space(cp))
-            break;
-        hit->end += (size_t)step;
-    }
+    if (a->rstrip)
+        hit->end += apusi_blank_start(text + hit->end, n - hit->end);
 }
 
 bool apusi_next_added(const apus_tokenizer *t, bool normalized, bool parse_special,

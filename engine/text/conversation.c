@@ -109,22 +109,7 @@ static apus_status rewrite(apus_str *s, const char *before, const char *text, si
     return APUS_OK;
 }
 
-/* The bytes of white space that n bytes of text begin or end with. */
-static size_t blank_start(const char *text, size_t n)
-{
-    size_t at = 0;
-
-    while (at < n) {
-        uint32_t cp;
-        const int step = apusi_utf8_step(text + at, n - at, &cp);
-
-        if (step <= 0 || !apusi_is_space(cp))
-            break;
-        at += (size_t)step;
-    }
-    return at;
-}
-
+/* The bytes of white space that n bytes of text end with. */
 static size_t blank_end(const char *text, size_t n)
 {
     size_t end = n;
@@ -154,7 +139,7 @@ static apus_status drop_thoughts(apusi_segment *s, const char *before)
         n -= (size_t)(p - text) + sizeof(end_mark) - 1;
         text = p + sizeof(end_mark) - 1;
     }
-    const size_t skip = blank_start(text, n);
+    const size_t skip = apusi_blank_start(text, n);
     text += skip;
     n -= skip;
     n -= blank_end(text, n);

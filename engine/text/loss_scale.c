@@ -75,19 +75,6 @@ apus_status apusi_loss_scale_parse(apusi_loss_scale *out, const char *text)
     return APUS_OK;
 }
 
-static size_t skip_space(const char *text, size_t n, size_t at)
-{
-    while (at < n) {
-        uint32_t cp;
-        const int step = apusi_utf8_step(text + at, n - at, &cp);
-
-        if (step <= 0 || !apusi_is_space(cp))
-            break;
-        at += (size_t)step;
-    }
-    return at;
-}
-
 static bool has_at(const char *text, size_t n, size_t at, const char *what)
 {
     const size_t length = strlen(what);
@@ -112,13 +99,13 @@ static size_t match(const row *r, const char *text, size_t n, size_t at)
         return close ? (size_t)(close - text) + strlen(r->close) : 0;
     }
     if (r->close) {
-        end = skip_space(text, n, end);
+        end += apusi_blank_start(text + end, n - end);
         if (!has_at(text, n, end, r->close))
             return 0;
         end += strlen(r->close);
     }
     if (r->tail == APUSI_TAIL_SPACE)
-        end = skip_space(text, n, end);
+        end += apusi_blank_start(text + end, n - end);
     if (r->tail == APUSI_TAIL_NEWLINE && end < n && text[end] == '\n')
         end++;
     return end;

@@ -31,8 +31,9 @@ bool apusi_utf8_valid(const char *text, size_t n);
  * `final`; otherwise it is left out.  Returns the bytes used. */
 size_t apusi_utf8_lossy(apus_str *out, const char *text, size_t n, bool final);
 void apusi_utf8_add(apus_str *out, uint32_t cp);
-bool apusi_is_space(uint32_t cp); /* Unicode White_Space */
-bool apusi_is_word(uint32_t cp);  /* letters, marks, digits, connectors */
+bool apusi_is_space(uint32_t cp);                     /* Unicode White_Space */
+size_t apusi_blank_start(const char *text, size_t n); /* bytes of it that n bytes begin with */
+bool apusi_is_word(uint32_t cp);                      /* letters, marks, digits, connectors */
 
 /* ---- vocab.c ------------------------------------------------------------------------------- */
 

@@ -114,6 +114,21 @@ bool apusi_is_space(uint32_t cp)
            cp == 0x205f || cp == 0x3000;
 }
 
+size_t apusi_blank_start(const char *text, size_t n)
+{
+    size_t at = 0;
+
+    while (at < n) {
+        uint32_t cp;
+        const int step = apusi_utf8_step(text + at, n - at, &cp);
+
+        if (step <= 0 || !apusi_is_space(cp))
+            break;
+        at += (size_t)step;
+    }
+    return at;
+}
+
 bool apusi_is_word(uint32_t cp)
 {
     switch (utf8proc_category((utf8proc_int32_t)cp)) {
