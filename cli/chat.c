@@ -19,7 +19,7 @@ typedef struct talk {
     bool has_system;
     bool multi_line;
     bool ask_system;     /* the next input is the system prompt */
-    unsigned interrupts; /* at the prompt, one behind the other */
+    unsigned interrupts; /* at the empty prompt, one behind the other */
 } talk;
 
 static apus_status add(talk *t, const char *role, const char *content)
@@ -68,6 +68,8 @@ static apusi_line read_query(talk *t, apus_str *out)
         got = apusi_line_read(t->reader, prompt, out, &t->f->cancel);
         if (got == APUSI_LINE_END && out->len)
             return APUSI_LINE_READ;
+        if (got == APUSI_LINE_INTERRUPTED && out->len)
+            return APUSI_LINE_DROPPED; /* lines before this one */
         if (got != APUSI_LINE_READ || !t->multi_line)
             return got;
         if (out->len && out->data[out->len - 1] == '#') {
@@ -192,29 +194,31 @@ static void tell_end(const apusi_infer *f)
              f->decode_s > 0 ? (double)f->new_tokens / f->decode_s : 0.0);
 }
 
-/* Ctrl-C at the prompt: it may have been meant for an answer that has just ended, so at a terminal
- * the first one only drops the line. */
-static apus_status interrupted(talk *t)
+/* Ctrl-C at the prompt.  At a terminal it drops what was typed; where nothing was, it may have been
+ * meant for an answer that has just ended, so that only a second one ends the talk. */
+static apus_status interrupted(talk *t, bool dropped)
 {
     const bool ask = apusi_line_edits(t->reader);
 
     if (ask)
         putchar('\n');
-    if (!ask || t->interrupts++ || apusi_interrupt_is_final())
+    t->interrupts = dropped ? 0 : t->interrupts + 1;
+    if (!ask || t->interrupts > 1 || apusi_interrupt_is_final())
         return apus_fail(APUS_ERR_CANCELLED, "the conversation was interrupted");
     t->f->cancel.requested = 0;
-    apus_log(APUS_LOG_INFO, "Ctrl-C once more, or `exit`, ends the conversation.");
+    if (!dropped)
+        apus_log(APUS_LOG_INFO, "Ctrl-C once more, or `exit`, ends the conversation.");
     return APUS_OK;
 }
 
-/* Until `exit`, the end of input, or Ctrl-C at the prompt. */
+/* Until `exit`, the end of input, or Ctrl-C at the empty prompt. */
 static apus_status converse(talk *t, apus_str *query)
 {
     for (;;) {
         const apusi_line got = read_query(t, query);
 
-        if (got == APUSI_LINE_INTERRUPTED) {
-            APUS_FORWARD(interrupted(t));
+        if (got == APUSI_LINE_INTERRUPTED || got == APUSI_LINE_DROPPED) {
+            APUS_FORWARD(interrupted(t, got == APUSI_LINE_DROPPED));
             continue;
         }
         t->interrupts = 0;

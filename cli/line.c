@@ -108,9 +108,13 @@ static apusi_line read_edited(apusi_line_reader *r, apus_str *out, const apus_ca
     line = el_gets(r->edit, &n);
 
     if (!line || n <= 0) {
-        if (cancel->requested)
-            el_reset(r->edit);
-        return cancel->requested ? APUSI_LINE_INTERRUPTED : APUSI_LINE_END;
+        const LineInfoW *typed = el_wline(r->edit);
+        const bool empty = typed->lastchar == typed->buffer;
+
+        if (!cancel->requested)
+            return APUSI_LINE_END;
+        el_reset(r->edit);
+        return empty ? APUSI_LINE_INTERRUPTED : APUSI_LINE_DROPPED;
     }
     if (line[0] != '\n')
         history(r->history, &event, H_ENTER, line);

@@ -126,10 +126,17 @@ TEST(interrupts_at_the_prompt)
         return;
     REQUIRE(sit_down(&p, CHAT));
     SEES("<<< ");
-    type(&p, "forget this\003");
+    type(&p, "\003");
     SEES("Ctrl-C once more, or `exit`, ends the conversation.");
     SEES("<<< ");
-    type(&p, "red\n"); /* the line before is gone, and the count starts anew */
+    for (int i = 0; i < 2; i++) { /* text is dropped, and the count starts anew */
+        type(&p, "forget");
+        SEES("forget"); /* by the editor: a terminal throws away what nobody has read at Ctrl-C */
+        type(&p, "\003");
+        SEES("<<< ");
+    }
+    type(&p, "red\n"); /* what was dropped is gone */
+    SEES("red\r\n");
     SEES(RULE "<<< ");
     type(&p, "\003");
     SEES("Ctrl-C once more");
@@ -149,6 +156,12 @@ TEST(words_that_change_the_talk)
     SEES("<<< ");
     type(&p, "multi-line\n");
     SEES("End multi-line input with `#`.");
+    SEES("<<<[M] ");
+    type(&p, "pink\n");
+    SEES("pink\r\n");
+    type(&p, "grey");
+    SEES("grey");
+    type(&p, "\003"); /* drops both lines */
     SEES("<<<[M] ");
     type(&p, "red\nblue#\n");
     SEES(RULE);
