@@ -31,6 +31,7 @@ apus_status apusi_lower(apus_list *list, const apus_graph *g, apus_lower *l, apu
     const char *mutant = apus_env_get(APUS_MUTATE);
 
     l->list = list;
+    APUS_FORWARD(apus_algorithms_check(l->force));
     APUS_FORWARD(lower_all(l, g));
     if (mutant[0])
         APUS_FORWARD(apusi_mutate(list, mutant));

@@ -1,6 +1,7 @@
 /* algorithms.c - tables of variants as a list: what a build and a device have and would take. */
 #include "env.h"
 #include "op.h"
+#include "str.h"
 
 static void each_variant(const apus_op_def *op, const apus_caps *caps, const char *force,
                          const apus_op_problem *p,
@@ -32,6 +33,55 @@ void apus_algorithms_each(const apus_caps *caps, const char *force,
             each_variant(apus_ops[i], caps, force, &apus_ops[i]->choices->problems[k], each, user);
 }
 
+static bool has_variant(const apus_op_choices *c, const char *name, size_t n)
+{
+    for (size_t i = 0; i < c->n_variants; i++)
+        if (strlen(c->variants[i].name) == n && !memcmp(c->variants[i].name, name, n))
+            return true;
+    return false;
+}
+
+/* Refuse "op:variant" of n bytes, and say which there are. */
+static apus_status no_algorithm(const char *entry, size_t n)
+{
+    apus_str known = { 0 };
+    apus_status st;
+
+    for (size_t i = 0; apus_ops[i]; i++) {
+        const apus_op_choices *c = apus_ops[i]->choices;
+
+        for (size_t k = 0; c && k < c->n_variants; k++)
+            apus_str_addf(&known, "%s%s:%s", known.len ? ", " : "", apus_ops[i]->name,
+                          c->variants[k].name);
+    }
+    st = known.failed
+             ? APUS_ERR_MEMORY
+             : apus_fail(APUS_ERR_ARG,
+                         "there is no algorithm '%.*s' to force (APUS_KERNEL); there are %s",
+                         n < 60 ? (int)n : 60, entry, known.data);
+    apus_str_release(&known);
+    return st;
+}
+
+apus_status apus_algorithms_check(const char *force)
+{
+    while (*force) {
+        const size_t n = strcspn(force, ","), op = strcspn(force, ":,");
+        bool known = false;
+
+        for (size_t i = 0; apus_ops[i] && force[op] == ':'; i++) {
+            const apus_op_def *def = apus_ops[i];
+
+            if (def->choices && strlen(def->name) == op && !memcmp(def->name, force, op))
+                known |= has_variant(def->choices, force + op + 1, n - op - 1);
+        }
+        if (!known)
+            return no_algorithm(force, n);
+        force += n + (force[n] == ',');
+    }
+    return APUS_OK;
+}
+
 apus_status apus_device_algorithms(uint32_t device,
                                    void (*each)(void *user, const apus_algorithm *a), void *user)
 {
@@ -39,6 +89,7 @@ apus_status apus_device_algorithms(uint32_t device,
     apus_gpu_listing *list = NULL;
     uint32_t n = 0;
 
+    APUS_TRY(apus_algorithms_check(apus_env_get(APUS_KERNEL)));
     APUS_TRY(apus_gpu_list(&list, &n));
     if (device >= n)
         APUS_TRY(apus_fail(APUS_ERR_MISSING, "no device %u; there are %u", device, n));

@@ -46,6 +46,10 @@ extern const apus_op_def *const apus_ops[];
 void apus_algorithms_each(const apus_caps *caps, const char *force,
                           void (*each)(void *user, const apus_algorithm *a), void *user);
 
+/* Whether `force` names algorithms that there are.  Errors: APUS_ERR_ARG (which one does not exist,
+ * and which do), APUS_ERR_MEMORY. */
+apus_status apus_algorithms_check(const char *force);
+
 /* Add a contribution to d loss / d t.  Contributions of one tensor are summed in the order of
  * calls. */
 void apus_add_grad(apus_graph *g, apus_tensor *t, apus_tensor *d);

@@ -2,10 +2,10 @@
  *
  *     bench_matmul [-r ROUNDS] [-k WORD] [ALGORITHM...]
  *
- * A row is a problem, a column an algorithm (default: the one that is chosen): GF/s, GF/s of a core
- * by the process's CPU time (CPU drivers: does not depend on what else runs), GB/s of operands;
- * medians over rounds in which the algorithms take turns.  -k runs the rows whose text
- * contains WORD ("nt 512", "q4_1", "m=1 "). */
+ * A row is a problem, a column an algorithm by its name ("tile"; default: the one that is chosen):
+ * GF/s, GF/s of a core by the process's CPU time (CPU drivers: does not depend on what else runs),
+ * GB/s of operands; medians over rounds in which the algorithms take turns.  -k runs the rows whose
+ * text contains WORD ("nt 512", "q4_1", "nt 1x"). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,6 +13,7 @@
 #include "half.h"
 #include "layout.h"
 #include "matmul.h"
+#include "op.h"
 #include "os.h"
 #include "rng.h"
 
@@ -92,9 +93,11 @@ typedef struct bench {
     apus_gpu *gpu;
     apus_exec *exec;
     apus_buffer a, b;
-    uint32_t repeat; /* products in a plan */
-    double bytes;    /* operands of one */
-    uint32_t n;      /* algorithms */
+    uint32_t repeat;                   /* products in a plan */
+    double bytes;                      /* operands of one */
+    uint32_t n;                        /* algorithms */
+    const char *name[MOST_ALGORITHMS]; /* "": the one that is chosen */
+    char *force[MOST_ALGORITHMS];      /* "matmul:tile", or "" */
     apus_graph g[MOST_ALGORITHMS];
     apus_plan *plan[MOST_ALGORITHMS];
     double ns[MOST_ALGORITHMS][MOST_ROUNDS], cpu_ns[MOST_ALGORITHMS][MOST_ROUNDS];
@@ -115,8 +118,7 @@ static apus_status bound(bench *w, apus_buffer *buffer, apus_dtype type, uint32_
                 apus_dtype_is_quant(type) ? apus_layout_scales_at(type, rows, cols) : 0);
 }
 
-static apus_status plan_of(bench *w, uint32_t at, const problem *p, apus_dtype type,
-                           const char *force)
+static apus_status plan_of(bench *w, uint32_t at, const problem *p, apus_dtype type)
 {
     const uint32_t a_dims[2] = { p->kind == APUS_TN ? p->k : p->m,
                                  p->kind == APUS_TN ? p->m : p->k };
@@ -132,7 +134,7 @@ static apus_status plan_of(bench *w, uint32_t at, const problem *p, apus_dtype t
     APUS_FORWARD(apus_graph_status(g));
     return apus_plan_create(
         &w->plan[at], w->exec, g,
-        &(apus_plan_params) { .name = "bench", .force = force, .narrow = false });
+        &(apus_plan_params) { .name = "bench", .force = w->force[at], .narrow = false });
 }
 
 static int by_value(const void *a, const void *b)
@@ -170,35 +172,63 @@ static const char *taken(const apus_plan *plan, char *room, size_t bytes)
     return room;
 }
 
-static apus_status measure(bench *w, const problem *p, apus_dtype type, char *const *algorithms,
-                           uint32_t rounds, const char *text)
+/* The plans of a problem, compiled; there is none of an algorithm that does not fit. */
+static apus_status make_plans(bench *w, const problem *p, apus_dtype type)
+{
+    char name[40];
+
+    for (uint32_t i = 0; i < w->n; i++) {
+        APUS_FORWARD(plan_of(w, i, p, type));
+        if (w->name[i][0] && strcmp(taken(w->plan[i], name, sizeof(name)), w->name[i]) != 0)
+            apus_plan_destroy(&w->plan[i]);
+        else
+            APUS_FORWARD(apus_plan_run(w->plan[i], NULL));
+    }
+    return APUS_OK;
+}
+
+static apus_status run_once(bench *w, uint32_t i, uint32_t round)
+{
+    const uint64_t start = apus_now_ns(), cpu_start = apus_cpu_ns();
+
+    APUS_FORWARD(apus_plan_run(w->plan[i], NULL));
+    w->ns[i][round] = (double)(apus_now_ns() - start) / w->repeat;
+    w->cpu_ns[i][round] = (double)(apus_cpu_ns() - cpu_start) / w->repeat;
+    return APUS_OK;
+}
+
+static void print_column(bench *w, uint32_t i, uint32_t rounds, double flops)
+{
+    char name[40];
+
+    if (!w->plan[i]) {
+        printf("  %-9s %-28s", w->name[i], "does not fit");
+        return;
+    }
+    const double ns = median(w->ns[i], rounds), cpu = median(w->cpu_ns[i], rounds);
+    printf("  %-9s %6.1f %5.1f/core %5.2f GB/s", taken(w->plan[i], name, sizeof(name)), flops / ns,
+           flops / cpu, w->bytes / ns);
+}
+
+static apus_status measure(bench *w, const problem *p, apus_dtype type, uint32_t rounds,
+                           const char *text)
 {
     const double flops = 2.0 * p->m * p->n * p->k;
     apus_status st;
-    char name[40];
 
     w->repeat = (uint32_t)(4e8 / flops) + 1; /* well above the cost of a submission */
     APUS_TRY(bound(w, &w->a, APUS_F32, p->kind == APUS_TN ? p->k : p->m,
                    p->kind == APUS_TN ? p->m : p->k));
     APUS_TRY(
         bound(w, &w->b, type, p->kind == APUS_NT ? p->n : p->k, p->kind == APUS_NT ? p->k : p->n));
-    for (uint32_t i = 0; i < w->n; i++) {
-        APUS_TRY(plan_of(w, i, p, type, algorithms[i]));
-        APUS_TRY(apus_plan_run(w->plan[i], NULL)); /* compiles */
-    }
+    APUS_TRY(make_plans(w, p, type));
     for (uint32_t r = 0; r < rounds; r++)
-        for (uint32_t i = 0; i < w->n; i++) {
-            const uint64_t start = apus_now_ns(), cpu_start = apus_cpu_ns();
-            APUS_TRY(apus_plan_run(w->plan[i], NULL));
-            w->ns[i][r] = (double)(apus_now_ns() - start) / w->repeat;
-            w->cpu_ns[i][r] = (double)(apus_cpu_ns() - cpu_start) / w->repeat;
-        }
+        for (uint32_t i = 0; i < w->n; i++)
+            if (w->plan[i])
+                APUS_TRY(run_once(w, i, r));
     printf("%-26s", text);
-    for (uint32_t i = 0; i < w->n; i++) {
-        const double ns = median(w->ns[i], rounds), cpu = median(w->cpu_ns[i], rounds);
-        printf("  %-9s %6.1f %5.1f/core %5.2f GB/s", taken(w->plan[i], name, sizeof(name)),
-               flops / ns, flops / cpu, w->bytes / ns);
-    }
+    for (uint32_t i = 0; i < w->n; i++)
+        print_column(w, i, rounds, flops);
     printf("\n");
     fflush(stdout);
 
@@ -207,10 +237,38 @@ fail:
     return st;
 }
 
+static apus_status add_algorithm(bench *w, const char *name)
+{
+    if (w->n == MOST_ALGORITHMS)
+        return apus_fail(APUS_ERR_ARG, "at most %d algorithms at a time", MOST_ALGORITHMS);
+    w->name[w->n] = name;
+    w->force[w->n] = apus_format(name[0] ? "matmul:%s" : "%s", name);
+    if (!w->force[w->n])
+        return APUS_ERR_MEMORY;
+    return apus_algorithms_check(w->force[w->n++]);
+}
+
+static apus_status measure_all(bench *w, uint32_t rounds, const char *word)
+{
+    for (size_t i = 0; i < APUS_COUNT(problems); i++)
+        for (apus_dtype type = APUS_F32; type <= APUS_Q4_1; type++) {
+            const problem *p = &problems[i];
+            char text[64];
+
+            if (!(p->formats >> type & 1))
+                continue;
+            snprintf(text, sizeof(text), "%s %ux%ux%u %s", kind_names[p->kind], p->m, p->n, p->k,
+                     apus_dtype_of(type)->name);
+            if (strstr(text, word))
+                APUS_FORWARD(measure(w, p, type, rounds, text));
+        }
+    return APUS_OK;
+}
+
 int main(int argc, char **argv)
 {
     bench w = { 0 };
-    char *algorithms[MOST_ALGORITHMS] = { "" }, *word = "";
+    const char *word = "";
     uint32_t rounds = 5;
     apus_status st;
 
@@ -219,28 +277,21 @@ int main(int argc, char **argv)
             rounds = (uint32_t)strtoul(argv[++i], NULL, 10);
         else if (!strcmp(argv[i], "-k") && i + 1 < argc)
             word = argv[++i];
-        else if (w.n < MOST_ALGORITHMS)
-            algorithms[w.n++] = argv[i];
-    w.n = w.n ? w.n : 1;
+        else
+            APUS_TRY(add_algorithm(&w, argv[i]));
+    if (!w.n)
+        APUS_TRY(add_algorithm(&w, ""));
     rounds = rounds < 1 ? 1 : rounds > MOST_ROUNDS ? MOST_ROUNDS : rounds;
     APUS_TRY(apus_gpu_create(&w.gpu, &(apus_gpu_params) { 0 }));
     APUS_TRY(apus_exec_create(&w.exec, w.gpu));
     printf("%s, %u lanes\n", apus_gpu_caps(w.gpu)->name, apus_gpu_caps(w.gpu)->subgroup);
-    for (size_t i = 0; i < APUS_COUNT(problems); i++)
-        for (apus_dtype type = APUS_F32; type <= APUS_Q4_1; type++) {
-            const problem *p = &problems[i];
-            char text[64];
-            if (!(p->formats >> type & 1))
-                continue;
-            snprintf(text, sizeof(text), "%s %ux%ux%u %s", kind_names[p->kind], p->m, p->n, p->k,
-                     apus_dtype_of(type)->name);
-            if (strstr(text, word))
-                APUS_TRY(measure(&w, p, type, algorithms, rounds, text));
-        }
+    APUS_TRY(measure_all(&w, rounds, word));
 
 fail:
     if (st != APUS_OK)
         fprintf(stderr, "%s\n", apus_error_text());
+    for (uint32_t i = 0; i < w.n; i++)
+        apus_free(w.force[i]);
     apus_exec_destroy(&w.exec);
     apus_gpu_destroy(&w.gpu);
     return st == APUS_OK ? 0 : 1;

@@ -115,6 +115,18 @@ TEST(what_is_forced_is_chosen)
     CHECK_EQ_STR(list(&cpu, "matmul:coop", "matmul", "512 rows", "coop").narrow, "cpu");
 }
 
+TEST(what_cannot_be_forced_is_refused)
+{
+    CHECK_OK(apus_algorithms_check(""));
+    CHECK_OK(apus_algorithms_check("matmul:tile,attention:lane,matmul:plain"));
+    CHECK_FAILS(apus_algorithms_check("matmul:tle"), APUS_ERR_ARG, "'matmul:tle'");
+    CHECK_FAILS(apus_algorithms_check("matmul:til"), APUS_ERR_ARG, "matmul:tile, ");
+    CHECK_FAILS(apus_algorithms_check("attention:lane,tile"), APUS_ERR_ARG, "'tile'");
+    CHECK_FAILS(apus_algorithms_check("matmul"), APUS_ERR_ARG, "'matmul'");
+    CHECK_FAILS(apus_algorithms_check("attention:plain"), APUS_ERR_ARG, "attention:split");
+    CHECK_FAILS(apus_algorithms_check("add:plain"), APUS_ERR_ARG, "'add:plain'");
+}
+
 /* The choice that is noted when a product of the shape of "512 rows" is recorded. */
 static void recorded(const apus_caps *caps, bool narrow, const char *variant)
 {

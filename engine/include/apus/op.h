@@ -18,7 +18,8 @@ typedef struct apus_algorithm {
 
 /* Call back for every algorithm of every operator that has several, on the device of this index
  * (apus_device_row.index).  What APUS_KERNEL forces counts as chosen.
- * Errors: those of apus_device_rows; APUS_ERR_MISSING (no such device). */
+ * Errors: those of apus_device_rows; APUS_ERR_MISSING (no such device); APUS_ERR_ARG (APUS_KERNEL
+ * names no algorithm). */
 apus_status apus_device_algorithms(uint32_t device,
                                    void (*each)(void *user, const apus_algorithm *a), void *user);
 
