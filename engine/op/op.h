@@ -1,8 +1,7 @@
 /* op.h - operators: one table entry each, made by ops.def.
  *
- * An operator is four files (CMake checks that they exist): engine/op/x.c (builder, record,
- * gradient),
- * shaders/x.comp, shaders/include/x.h (arguments, one struct for C and GLSL), tests/op/x.c. */
+ * An operator is five files: engine/op/x.h, engine/op/x.c (builder, record, gradient),
+ * shaders/x.comp, shaders/include/args/x.h (arguments, one struct for C and GLSL), tests/op/x.c. */
 #ifndef APUSI_OP_H
 #define APUSI_OP_H
 

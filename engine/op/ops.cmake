@@ -1,4 +1,4 @@
-# Each OP(x) of ops.def has its four files; a kernel named in x.c has its shader.  A missing one is
+# Each OP(x) of ops.def has its files; a kernel named in x.c has its shader.  A missing one is
 # named here, at configure time, not by the linker or by a run.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/ops.def)
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/ops.def op_lines REGEX "^OP\\([a-z0-9_]+\\)")
