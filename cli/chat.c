@@ -24,21 +24,12 @@ typedef struct talk {
 
 static apus_status add(talk *t, const char *role, const char *content)
 {
-    char *copy = apus_strdup(content);
+    char *copy;
 
+    APUS_FORWARD(apus_grow(&t->messages, t->n, 1, &t->room, sizeof(*t->messages)));
+    copy = apus_strdup(content);
     if (!copy)
         return APUS_ERR_MEMORY;
-    if (t->n == t->room) {
-        const size_t room = t->room * 2 + 8;
-        apus_message *bigger = apus_realloc(t->messages, room * sizeof(*bigger));
-
-        if (!bigger) {
-            apus_free(copy);
-            return APUS_ERR_MEMORY;
-        }
-        t->messages = bigger;
-        t->room = room;
-    }
     t->messages[t->n++] = (apus_message) { .role = role, .content = copy };
     return APUS_OK;
 }

@@ -43,17 +43,9 @@ static void keep(void *user, const apus_algorithm *a)
 {
     algorithms *all = user;
 
-    if (all->n == all->room) {
-        const size_t room = 2 * all->room + 64;
-        apus_algorithm *at = apus_realloc(all->at, room * sizeof(*at));
-
-        all->failed |= !at;
-        if (!at)
-            return;
-        all->at = at;
-        all->room = room;
-    }
-    all->at[all->n++] = *a;
+    all->failed |= apus_grow(&all->at, all->n, 1, &all->room, sizeof(*a)) != APUS_OK;
+    if (!all->failed)
+        all->at[all->n++] = *a;
 }
 
 static void add_name(apus_str *names, const char *name)

@@ -61,6 +61,9 @@ static inline bool apus_add_u64(uint64_t a, uint64_t b, uint64_t *out)
 void *apus_alloc(size_t bytes);                 /* zeroed */
 void *apus_realloc(void *old, size_t bytes);    /* new tail is not zeroed */
 void *apus_calloc(size_t n, size_t bytes_each); /* zeroed, checked */
+/* Room for `more` elements of `each` bytes behind the n of a growing list, whose pointer lies at
+ * `list`; NULL with room 0 is the empty one.  Errors: APUS_ERR_MEMORY (the list is as it was). */
+apus_status apus_grow(void *list, size_t n, size_t more, size_t *room, size_t each);
 char *apus_strdup(const char *text);
 char *apus_strndup(const char *text, size_t bytes);
 /* Like asprintf; NULL on failure. */

@@ -36,6 +36,29 @@ void *apus_realloc(void *old, size_t bytes)
     return p ? p : out_of_memory(bytes);
 }
 
+apus_status apus_grow(void *list, size_t n, size_t more, size_t *room, size_t each)
+{
+    size_t want, bytes;
+    void *items;
+
+    if (n <= *room && more <= *room - n)
+        return APUS_OK;
+    /* Twice what is needed, so that a list that grows one by one is copied seldom. */
+    if (__builtin_add_overflow(n, more, &want) || __builtin_mul_overflow(want, (size_t)2, &want) ||
+        __builtin_add_overflow(want, (size_t)16, &want) ||
+        __builtin_mul_overflow(want, each, &bytes)) {
+        out_of_memory(UINT64_MAX);
+        return APUS_ERR_MEMORY;
+    }
+    memcpy(&items, list, sizeof(items)); /* a pointer of any type */
+    items = apus_realloc(items, bytes);
+    if (!items)
+        return APUS_ERR_MEMORY;
+    memcpy(list, &items, sizeof(items));
+    *room = want;
+    return APUS_OK;
+}
+
 char *apus_strdup(const char *text)
 {
     return apus_strndup(text, strlen(text));

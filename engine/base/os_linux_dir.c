@@ -89,14 +89,7 @@ static int compare_names(const void *a, const void *b)
 /* Append a copy of `name` to a list that doubles its room. */
 static apus_status add_name(char ***names, size_t *n, size_t *room, const char *name)
 {
-    if (*n == *room) {
-        const size_t more = *room ? *room * 2 : 16;
-        char **grown = apus_realloc(*names, more * sizeof *grown);
-        if (!grown)
-            return APUS_ERR_MEMORY;
-        *names = grown;
-        *room = more;
-    }
+    APUS_FORWARD(apus_grow(names, *n, 1, room, sizeof(**names)));
     (*names)[*n] = apus_strdup(name);
     if (!(*names)[*n])
         return APUS_ERR_MEMORY;

@@ -48,17 +48,9 @@ static apus_status list_reserve(list *l, size_t more)
 
 static apus_status add_row(apus_data *d, const apus_data_row *row)
 {
-    if (d->n_rows == d->room) {
-        const size_t room = d->room ? d->room * 2 : 64;
-        apus_data_row *rows;
-        if (d->n_rows >= MOST_ROWS)
-            return apus_fail(APUS_ERR_ARG, "more than %u rows in all", MOST_ROWS);
-        rows = apus_realloc(d->rows, room * sizeof(*rows));
-        if (!rows)
-            return APUS_ERR_MEMORY;
-        d->rows = rows;
-        d->room = room;
-    }
+    if (d->n_rows >= MOST_ROWS)
+        return apus_fail(APUS_ERR_ARG, "more than %u rows in all", MOST_ROWS);
+    APUS_FORWARD(apus_grow(&d->rows, d->n_rows, 1, &d->room, sizeof(*d->rows)));
     d->rows[d->n_rows++] = *row;
     return APUS_OK;
 }

@@ -71,7 +71,7 @@ apus_status apusi_mutate(apus_list *list, const char *mutant)
         else
             items[n++] = *item;
     }
-    list->item_room = list->n_items + list->n_accesses + 1;
+    list->item_room = (size_t)list->n_items + list->n_accesses + 1;
     list->n_items = n;
     apus_free(list->items);
     list->items = items;

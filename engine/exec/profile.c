@@ -10,7 +10,8 @@
 
 struct apusi_profile {
     apus_profile_row *rows;
-    uint32_t n, room;
+    uint32_t n;
+    size_t room;
     bool timed; /* the device has timestamps */
     double *ns; /* of the dispatches of one segment */
     uint32_t ns_room;
@@ -43,14 +44,7 @@ static apus_status find_row(apusi_profile *p, const apus_item *item, apus_profil
             *out = &p->rows[i];
             return APUS_OK;
         }
-    if (p->n == p->room) {
-        const uint32_t room = 2 * p->room + 32;
-        apus_profile_row *rows = apus_realloc(p->rows, room * sizeof(*rows));
-        if (!rows)
-            return APUS_ERR_MEMORY;
-        p->rows = rows;
-        p->room = room;
-    }
+    APUS_FORWARD(apus_grow(&p->rows, p->n, 1, &p->room, sizeof(*p->rows)));
     apus_profile_row *row = &p->rows[p->n];
     *row = (apus_profile_row) { .knows_flops = true, .knows_moved = true };
     snprintf(row->kernel, sizeof(row->kernel), "%s", item->kernel.name);

@@ -127,7 +127,8 @@ struct apus_gpu {
 
     /* memory.c */
     apusi_buffer **live; /* sorted by address */
-    uint32_t n_live, live_room;
+    uint32_t n_live;
+    size_t live_room;
     apus_gpu_usage usage;
     uint64_t heap_used[VK_MAX_MEMORY_HEAPS];
     apus_buffer staging;

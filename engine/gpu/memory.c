@@ -67,15 +67,7 @@ static uint32_t lower_bound(const apus_gpu *gpu, apus_addr address)
 
 static apus_status insert_live(apus_gpu *gpu, apusi_buffer *b)
 {
-    if (gpu->n_live == gpu->live_room) {
-        const uint32_t room = gpu->live_room ? 2 * gpu->live_room : 64;
-        apusi_buffer **live = apus_realloc(gpu->live, room * sizeof(apusi_buffer *));
-
-        if (!live)
-            return APUS_ERR_MEMORY;
-        gpu->live = live;
-        gpu->live_room = room;
-    }
+    APUS_FORWARD(apus_grow(&gpu->live, gpu->n_live, 1, &gpu->live_room, sizeof(b)));
     const uint32_t at = lower_bound(gpu, b->pub.address);
     memmove(gpu->live + at + 1, gpu->live + at, (gpu->n_live - at) * sizeof(*gpu->live));
     gpu->live[at] = b;

@@ -43,22 +43,6 @@ apus_rows apus_rows_live(apus_step_var var, uint32_t max)
     return (apus_rows) { .var = (int32_t)var, .max = max, .mul = 1 };
 }
 
-/* Make room for one more pointer in a growing list. */
-static bool grow(void *list_address, uint32_t n, uint32_t *room)
-{
-    void **list = list_address;
-
-    if (n < *room)
-        return true;
-    const uint32_t more = *room ? *room * 2 : 256;
-    void *bigger = apus_realloc(*list, (size_t)more * sizeof(void *));
-    if (!bigger)
-        return false;
-    *list = bigger;
-    *room = more;
-    return true;
-}
-
 static apus_tensor *new_tensor(apus_graph *g, const char *name, apus_dtype dtype, uint32_t n_dims,
                                const uint32_t *dims)
 {
@@ -69,7 +53,7 @@ static apus_tensor *new_tensor(apus_graph *g, const char *name, apus_dtype dtype
     if (n_dims < 1 || n_dims > APUS_MAX_DIMS)
         return apus_graph_fail(g, APUS_ERR_SHAPE, "%s: %u dimensions", name, n_dims);
     t = apus_arena_alloc(&g->arena, sizeof(*t));
-    if (!t || !grow(&g->tensors, g->n_tensors, &g->tensor_room))
+    if (!t || apus_grow(&g->tensors, g->n_tensors, 1, &g->tensor_room, sizeof(t)) != APUS_OK)
         return apus_graph_fail(g, APUS_ERR_MEMORY, "out of host memory building a graph");
     t->name = name;
     t->id = g->n_tensors;
@@ -238,7 +222,8 @@ apus_node *apus_graph_node(apus_graph *g, const apus_op_def *op, const void *att
     n = apus_arena_alloc(&g->arena, sizeof(*n));
     if (n && attr_bytes)
         n->attr = apus_arena_alloc(&g->arena, attr_bytes);
-    if (!n || (attr_bytes && !n->attr) || !grow(&g->nodes, g->n_nodes, &g->node_room))
+    if (!n || (attr_bytes && !n->attr) ||
+        apus_grow(&g->nodes, g->n_nodes, 1, &g->node_room, sizeof(n)) != APUS_OK)
         return apus_graph_fail(g, APUS_ERR_MEMORY, "out of host memory building a graph");
     if (attr_bytes)
         memcpy(n->attr, attr, attr_bytes);

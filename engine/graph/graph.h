@@ -102,9 +102,11 @@ typedef struct apus_graph {
     apus_status status;
     char error[512];
     apus_node **nodes;
-    uint32_t n_nodes, node_room;
+    uint32_t n_nodes;
+    size_t node_room;
     apus_tensor **tensors;
-    uint32_t n_tensors, tensor_room;
+    uint32_t n_tensors;
+    size_t tensor_room;
     uint32_t step_bytes; /* size of the step buffer so far */
     uint32_t region;     /* given to new nodes */
     const char *prefix;  /* of new names: "layers.3" */

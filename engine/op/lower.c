@@ -12,23 +12,6 @@ void apus_list_release(apus_list *list)
     *list = (apus_list) { 0 };
 }
 
-/* Make room for `more` elements behind the first n of a list of `each` bytes. */
-static apus_status room_for(void *list_address, uint32_t n, uint32_t more, uint32_t *room,
-                            size_t each)
-{
-    void **list = list_address;
-
-    if (n + more <= *room)
-        return APUS_OK;
-    const uint32_t want = (n + more) * 2 + 64;
-    void *bigger = apus_realloc(*list, want * each);
-    if (!bigger)
-        return APUS_ERR_MEMORY;
-    *list = bigger;
-    *room = want;
-    return APUS_OK;
-}
-
 apus_addr apus_address(const apus_lower *l, const apus_tensor *t)
 {
     uint64_t at = 0;
@@ -58,7 +41,7 @@ apus_access apus_writes(const apus_lower *l, const apus_tensor *t)
 
 static apus_status add_access(apus_list *list, apus_access a)
 {
-    APUS_FORWARD(room_for(&list->accesses, list->n_accesses, 1, &list->access_room, sizeof(a)));
+    APUS_FORWARD(apus_grow(&list->accesses, list->n_accesses, 1, &list->access_room, sizeof(a)));
     list->accesses[list->n_accesses++] = a;
     return APUS_OK;
 }
@@ -85,7 +68,7 @@ static apus_item *new_item(apus_lower *l, apus_item_kind kind)
     apus_list *list = l->list;
     apus_item *item;
 
-    if (room_for(&list->items, list->n_items, 1, &list->item_room, sizeof(*item)) != APUS_OK)
+    if (apus_grow(&list->items, list->n_items, 1, &list->item_room, sizeof(*item)) != APUS_OK)
         return NULL;
     item = &list->items[list->n_items++];
     *item =
@@ -175,7 +158,7 @@ apus_status apus_emit_args(apus_lower *l, const void *args, uint32_t bytes, apus
     apus_list *list = l->list;
     const uint32_t start = (uint32_t)apus_round_up(list->args_bytes, 16);
 
-    APUS_FORWARD(room_for(&list->args, start, bytes, &list->args_room, 1));
+    APUS_FORWARD(apus_grow(&list->args, start, bytes, &list->args_room, 1));
     memset(list->args + list->args_bytes, 0, start - list->args_bytes);
     memcpy(list->args + start, args, bytes);
     list->args_bytes = start + bytes;

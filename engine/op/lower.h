@@ -46,13 +46,16 @@ typedef struct apus_slot {
 
 typedef struct apus_list {
     apus_item *items;
-    uint32_t n_items, item_room;
+    uint32_t n_items;
+    size_t item_room;
     apus_access *accesses;
-    uint32_t n_accesses, access_room;
+    uint32_t n_accesses;
+    size_t access_room;
     apus_slot slots[APUS_STEP_GRIDS];
     uint32_t n_slots;
     uint8_t *args; /* contents of the argument buffer */
-    uint32_t args_bytes, args_room;
+    uint32_t args_bytes;
+    size_t args_room;
     bool narrow;      /* an algorithm that rounds its inputs to 16 bits is among them */
     apus_str choices; /* a line for each distinct choice: "matmul nt 512x576x576 q4_1: cpu tm=64" */
 } apus_list;

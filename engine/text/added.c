@@ -5,15 +5,7 @@
 
 static apus_status new_node(apusi_trie *trie, uint8_t byte, uint32_t *node)
 {
-    if (trie->n == trie->room) {
-        const size_t room = trie->room ? trie->room * 2 : 64;
-        apusi_trie_node *nodes = apus_realloc(trie->nodes, room * sizeof(*nodes));
-
-        if (!nodes)
-            return APUS_ERR_MEMORY;
-        trie->nodes = nodes;
-        trie->room = room;
-    }
+    APUS_FORWARD(apus_grow(&trie->nodes, trie->n, 1, &trie->room, sizeof(*trie->nodes)));
     trie->nodes[trie->n] = (apusi_trie_node) { .byte = byte };
     *node = (uint32_t)trie->n++;
     return APUS_OK;
@@ -84,15 +76,7 @@ apus_status apusi_add_token(apus_tokenizer *t, const apusi_added *a, const char 
         APUS_FORWARD(apusi_vocab_set(&t->vocab, a->id, text, n));
         row.own = true;
     }
-    if (t->n_added == t->room_added) {
-        const size_t room = t->room_added ? t->room_added * 2 : 16;
-        apusi_added *added = apus_realloc(t->added, room * sizeof(*added));
-
-        if (!added)
-            return APUS_ERR_MEMORY;
-        t->added = added;
-        t->room_added = room;
-    }
+    APUS_FORWARD(apus_grow(&t->added, t->n_added, 1, &t->room_added, sizeof(*t->added)));
     APUS_FORWARD(insert(&t->tries[row.normalized], text, n, (uint32_t)t->n_added));
     t->added[t->n_added++] = row;
     return APUS_OK;

@@ -82,15 +82,7 @@ static apus_status push(apusi_scratch *s, uint32_t rank, uint32_t at)
 
     if (rank == NO_RANK)
         return APUS_OK;
-    if (s->heap_n == s->heap_room) {
-        const size_t room = s->heap_room ? s->heap_room * 2 : 256;
-        struct apusi_heap_entry *heap = apus_realloc(s->heap, room * sizeof(*heap));
-
-        if (!heap)
-            return APUS_ERR_MEMORY;
-        s->heap = heap;
-        s->heap_room = room;
-    }
+    APUS_FORWARD(apus_grow(&s->heap, s->heap_n, 1, &s->heap_room, sizeof(*s->heap)));
     size_t i = s->heap_n++;
     for (; i > 0 && before(entry, s->heap[(i - 1) / 2]); i = (i - 1) / 2)
         s->heap[i] = s->heap[(i - 1) / 2];

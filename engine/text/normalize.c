@@ -19,15 +19,7 @@ static apus_status add_point(points *p, uint32_t cp, utf8proc_option_t options)
 
     if (n < 0 || n > 32)
         return apus_fail(APUS_ERR_FORMAT, "cannot normalize U+%04X", cp);
-    if (p->n + (size_t)n > p->room) {
-        const size_t room = p->room * 2 + 64;
-        utf8proc_int32_t *at = apus_realloc(p->at, room * sizeof(*at));
-
-        if (!at)
-            return APUS_ERR_MEMORY;
-        p->at = at;
-        p->room = room;
-    }
+    APUS_FORWARD(apus_grow(&p->at, p->n, (size_t)n, &p->room, sizeof(*p->at)));
     memcpy(p->at + p->n, parts, (size_t)n * sizeof(*parts));
     p->n += (size_t)n;
     return APUS_OK;

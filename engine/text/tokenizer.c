@@ -18,15 +18,7 @@ void apus_text_release(apus_text *text)
 
 apus_status apusi_tokens_add(apus_tokens *tokens, uint32_t id)
 {
-    if (tokens->n == tokens->room) {
-        const size_t room = tokens->room ? tokens->room * 2 : 64;
-        uint32_t *ids = apus_realloc(tokens->ids, room * sizeof(*ids));
-
-        if (!ids)
-            return APUS_ERR_MEMORY;
-        tokens->ids = ids;
-        tokens->room = room;
-    }
+    APUS_FORWARD(apus_grow(&tokens->ids, tokens->n, 1, &tokens->room, sizeof(*tokens->ids)));
     tokens->ids[tokens->n++] = id;
     return APUS_OK;
 }

@@ -44,6 +44,35 @@ TEST(too_much_is_refused)
     CHECK(!apus_alloc(SIZE_MAX / 2 + 1));
 }
 
+TEST(lists_grow)
+{
+    uint32_t *list = NULL;
+    size_t room = 0;
+
+    for (uint32_t i = 0; i < 1000; i++) {
+        const size_t before = room;
+
+        REQUIRE_OK(apus_grow(&list, i, 1, &room, sizeof(*list)));
+        CHECK(room > i && (room == before || room >= 2 * before));
+        list[i] = i;
+    }
+    for (uint32_t i = 0; i < 1000; i++)
+        CHECK_EQ_U64(list[i], i);
+    REQUIRE_OK(apus_grow(&list, 1000, 100000, &room, sizeof(*list)));
+    CHECK(room >= 101000);
+    CHECK_EQ_U64(list[999], 999);
+    /* What cannot be had leaves the list as it was. */
+    const size_t before = room;
+    const uint32_t *const place = list;
+    CHECK_FAILS(apus_grow(&list, 1000, SIZE_MAX - 1000, &room, sizeof(*list)), APUS_ERR_MEMORY,
+                "memory ran out");
+    CHECK_FAILS(apus_grow(&list, 1000, SIZE_MAX, &room, sizeof(*list)), APUS_ERR_MEMORY, "ran out");
+    apus_fault_set(APUS_FAULT_HOST_ALLOC, 1);
+    CHECK_FAILS(apus_grow(&list, room, 1, &room, sizeof(*list)), APUS_ERR_MEMORY, "ran out");
+    CHECK(room == before && list == place);
+    apus_free(list);
+}
+
 TEST(texts_are_copied)
 {
     char *a = apus_strdup("abc"), *b = apus_strndup("abcdef", 4), *c = apus_strndup("ab", 40);
