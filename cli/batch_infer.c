@@ -75,11 +75,16 @@ apus_status apusi_infer_batch(apusi_infer *f, const apus_data_params *params, ap
         const apus_data_row *row = apus_data_get(data, part, i);
         const char *label;
 
-        if (questions(row, &label))
-            APUS_TRY(answer_row(f, row, path));
-        else
+        if (questions(row, &label)) {
+            st = answer_row(f, row, path);
+            if (st == APUS_ERR_ARG) /* the row does not fit */
+                st = apus_fail(st, "%s:%" PRIu64 ": %s", row->dataset, (uint64_t)row->line,
+                               apus_error_text());
+            APUS_TRY(st);
+        } else {
             apus_log(APUS_LOG_WARN, "%s:%" PRIu64 ": it asks nothing; the row is left out",
                      row->dataset, (uint64_t)row->line);
+        }
         if (!f->o.stream)
             apus_progress_set(&bar, i + 1, NULL);
     }

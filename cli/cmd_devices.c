@@ -138,5 +138,7 @@ apus_status apus_cmd_devices(apus_args *args)
             st = show_algorithms(rows[i].index);
     }
     apus_device_rows_free(&rows);
+    if (st == APUS_OK && fflush(stdout) != 0)
+        st = apus_fail(APUS_ERR_IO, "devices: the text could not be written");
     return st;
 }

@@ -49,12 +49,17 @@ void apus_console_open(void)
     };
     const char *wanted = apus_env_get(APUS_LOG);
     apus_log_level level = APUS_LOG_INFO;
+    bool known = false;
 
     for (size_t i = 0; i < APUS_COUNT(levels); i++) {
-        if (!strcmp(wanted, levels[i].name))
-            level = levels[i].level;
+        if (strcmp(wanted, levels[i].name) != 0)
+            continue;
+        level = levels[i].level;
+        known = true;
     }
     apus_log_set(sink, NULL, level);
+    if (!known)
+        apus_log(APUS_LOG_WARN, "APUS_LOG is '%s'; it must be error, warn, info or debug", wanted);
 }
 
 void apus_console_close(void)

@@ -142,7 +142,8 @@ static apus_status parse_name(const char *name, char **path, uint64_t *sample)
                                  name, MOST_ROWS);
         }
         if (n == 0)
-            return apus_fail(APUS_ERR_ARG, "data set %s: #0 asks for no row", name);
+            return apus_fail(APUS_ERR_ARG,
+                             "data set %s: #0 asks for no row; without it all are taken", name);
         *sample = n;
         *path = apus_strndup(name, (size_t)(hash - name));
     } else {

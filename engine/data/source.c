@@ -67,6 +67,9 @@ apus_status apusi_source_open(apusi_source *s, const char *path)
                              path, refused[i].why);
     }
     APUS_TRY(apus_map_open(&s->map, path));
+    if (s->map.bytes >= 2 &&
+        (memcmp(s->map.data, "\xff\xfe", 2) == 0 || memcmp(s->map.data, "\xfe\xff", 2) == 0))
+        APUS_TRY(apus_fail(APUS_ERR_FORMAT, "data set %s: is UTF-16 text; save it as UTF-8", path));
     if (s->map.bytes >= 3 && memcmp(s->map.data, "\xef\xbb\xbf", 3) == 0)
         s->at = s->line_start = 3;
     if (ends_with(path, ".txt")) {

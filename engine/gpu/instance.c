@@ -194,6 +194,10 @@ apus_status apusi_physical_list(const apusi_instance *instance, apusi_physical *
 
     *list = NULL;
     *n = 0;
+    const char *most = apus_env_get(APUS_HEAP_MIB);
+    if (most[strspn(most, "0123456789")])
+        return apus_fail(APUS_ERR_ARG, "APUS_HEAP_MIB is '%s'; it must be a whole number of MiB",
+                         most);
     VkResult result = vkEnumeratePhysicalDevices(instance->handle, &count, NULL);
     if (result == VK_SUCCESS && count > 0) {
         handles = apus_calloc(count, sizeof(*handles));

@@ -139,9 +139,15 @@ static apus_status no_weights(const apus_checkpoint *ck)
 
 static apus_status open_folder(apus_checkpoint *ck)
 {
-    bool single = false, sharded = false, generation = false;
+    bool config = false, single = false, sharded = false, generation = false;
     size_t n = 0;
 
+    APUS_FORWARD(exists_in(&config, ck->path, "config.json"));
+    if (!config)
+        return apus_fail(APUS_ERR_MISSING,
+                         "model %s: the folder has no config.json; name a folder in Hugging "
+                         "Face's layout, or a GGUF file",
+                         ck->path);
     APUS_FORWARD(read_json_in(&ck->config, ck->path, "config.json"));
     APUS_FORWARD(exists_in(&generation, ck->path, "generation_config.json"));
     if (generation)
@@ -245,11 +251,14 @@ apus_status apus_checkpoint_open(apus_checkpoint **out, const char *path)
     *out = NULL;
     if (!ck)
         return APUS_ERR_MEMORY;
+    if (!apus_path_exists(path))
+        APUS_TRY(apus_fail(APUS_ERR_MISSING,
+                           "model %s: no such file or folder; models are local, nothing is "
+                           "downloaded",
+                           path));
     ck->path = apus_strdup(path);
-    if (!ck->path) {
-        st = APUS_ERR_MEMORY;
-        goto fail;
-    }
+    if (!ck->path)
+        APUS_TRY(APUS_ERR_MEMORY);
     APUS_TRY(apus_path_is_dir(path) ? open_folder(ck) : open_gguf(ck));
     *out = ck;
     return APUS_OK;

@@ -47,6 +47,7 @@ static apus_status add(apusi_trainer *t, apusi_rows *out, const apus_data_row *r
         if (!e.dropped)
             apus_log(APUS_LOG_WARN, "%s:%llu: left out: no token of an answer is left to train",
                      row->dataset, (unsigned long long)row->line);
+        out->cut += !e.dropped && e.full_n > e.n;
         out->dropped++;
         apus_encoded_release(&e);
         return APUS_OK;
@@ -86,6 +87,10 @@ apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows 
                          "no row is left: %zu of %zu are longer than --max_length %llu (the "
                          "shortest has %u tokens); use a larger one, or --truncation_strategy left",
                          out->too_long, n, (unsigned long long)t->p->max_length, out->shortest);
+    if (out->n == 0 && out->cut)
+        return apus_fail(APUS_ERR_FORMAT,
+                         "no row is left: --max_length %llu cuts the answers off; use a larger one",
+                         (unsigned long long)t->p->max_length);
     if (out->n == 0)
         return apus_fail(APUS_ERR_FORMAT, "none of the %zu rows has an answer to train on", n);
     return APUS_OK;

@@ -17,6 +17,7 @@ typedef struct apusi_rows {
     uint32_t *row_id; /* index in the part before rows were dropped */
     uint32_t *lengths;
     size_t n, dropped, too_long; /* dropped: too_long and those that are no conversation */
+    size_t cut;                  /* without an answer: --max_length has cut it off */
     uint32_t longest, shortest;  /* of the kept; of those that are too long */
 } apusi_rows;
 

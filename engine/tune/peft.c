@@ -17,6 +17,11 @@ static apus_status read_config(cJSON **out, const char *folder, apus_lora_config
     *out = NULL;
     if (!path)
         return APUS_ERR_MEMORY;
+    if (!apus_path_exists(path))
+        APUS_TRY(apus_fail(APUS_ERR_MISSING,
+                           "adapter %s: there is no adapter_config.json in it; name a checkpoint "
+                           "folder of a LoRA training",
+                           folder));
     APUS_TRY(apus_json_read(out, path));
     const char *type = apus_json_string(*out, "peft_type", "");
     if (strcmp(type, "LORA"))

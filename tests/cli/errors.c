@@ -20,6 +20,54 @@ TEST(wrong_calls_end_with_2)
     fails(folder, "bench -m m -p x", 2, "--n_prompt", NULL);
 }
 
+TEST(values_that_cannot_be)
+{
+    const char *folder = workplace();
+
+    fails(folder, SFT FEW "--lora_rank 0", 2, "--lora_rank 0: expected", "in [1, 1024]");
+    fails(folder, SFT FEW "--lora_rank 1025", 2, "--lora_rank 1025: expected", "in [1, 1024]");
+    fails(folder, SFT FEW "--learning_rate nan", 2, "--learning_rate nan: expected a number", NULL);
+    fails(folder, SFT FEW "--learning_rate 1e999", 2, "--learning_rate 1e999: expected", NULL);
+    fails(folder, SFT FEW "--learning_rate -1", 2, "--learning_rate -1: expected", "[0, inf)");
+    fails(folder, SFT FEW "--max_length 0", 2, "--max_length 0: expected", "[1, ");
+    fails(folder, SFT "--per_device_train_batch_size 65", 2, "batch_size 65: expected", "[1, 64]");
+    fails(folder, SFT FEW "--per_device_eval_batch_size 65", 2, "expected", "[1, 64]");
+    fails(folder, SFT FEW "--target_modules nope", 2, "called nope", "q_proj, k_proj");
+    fails(folder, "infer --model m --temperature nan", 2, "--temperature nan: expected", NULL);
+    fails(folder, "infer --model m --max_new_tokens 0", 2, "--max_new_tokens 0: expected", NULL);
+    fails(folder, "bench -m m -p 0 -n 0", 2, "nothing to measure", NULL);
+}
+
+/* Of the environment: a value that means nothing is not passed over. */
+TEST(variables_that_cannot_be)
+{
+    static const struct {
+        const char *variable;
+        int code;
+        const char *words;
+    } cases[] = {
+        { "APUS_KERNEL=matmul:tle", 2, "there is no algorithm 'matmul:tle'" },
+        { "APUS_KERNEL=plain", 2, "matmul:plain" },
+        { "APUS_HEAP_MIB=4GB", 2, "APUS_HEAP_MIB is '4GB'; it must be a whole number of MiB" },
+        { "APUS_DEVICE=99", 1, "no device '99'; there is 0: " },
+        { "APUS_LOG=loud", 0, "APUS_LOG is 'loud'; it must be error, warn, info or debug" },
+    };
+    const char *folder = workplace();
+
+    if (!has_device())
+        return;
+    for (size_t i = 0; i < APUS_COUNT(cases); i++) {
+        child c;
+
+        REQUIRE(run_with(&c, SFT FEW,
+                         &(child_params) { .folder = folder, .env = { cases[i].variable } }));
+        if (!CHECK_EQ_U64(c.code, cases[i].code))
+            fprintf(stderr, "%s\n%s\n", cases[i].variable, c.err);
+        says(&c, cases[i].words);
+        child_release(&c);
+    }
+}
+
 /* ---- files ---- */
 
 TEST(missing_files_are_named)
@@ -35,6 +83,24 @@ TEST(missing_files_are_named)
     fails(folder, "export --model m --adapters gone --merge_lora true", 1, "gone", NULL);
     fails(folder, "sft --model m --template nope --dataset rows.jsonl", 1, "nope", NULL);
     fails(folder, SFT FEW "--resume_from_checkpoint gone", 1, "gone", NULL);
+}
+
+TEST(what_is_no_model_and_no_adapter)
+{
+    const char *folder = workplace();
+    char *path = apus_path_join(folder, "e");
+
+    CHECK_OK(apus_dir_create(path));
+    apus_free(path);
+    fails(folder, "sft --model Some/Name --dataset rows.jsonl", 1,
+          "model Some/Name: no such file or folder; models are local, nothing is downloaded", NULL);
+    fails(folder, "inspect e", 1, "model e: the folder has no config.json; name a folder", NULL);
+    fails(folder, "inspect rows.jsonl", 1, "rows.jsonl: not a GGUF file", NULL);
+    fails(folder, "inspect /dev/zero", 1, "/dev/zero: it is not a plain file", NULL);
+    fails(folder, "infer --model m --template chatml --adapters m", 1,
+          "adapter m: there is no adapter_config.json in it; name a checkpoint folder", NULL);
+    fails(folder, SFT FEW "--adapters m", 1, "adapter m: there is no adapter_config.json", NULL);
+    fails(folder, SFT FEW "--resume_from_checkpoint e", 1, "adapter e: ", NULL);
 }
 
 TEST(a_model_without_a_tokenizer)
@@ -57,6 +123,48 @@ TEST(malformed_lines_are_named_by_file_line_and_column)
     fails(folder, SFT FEW, 1, "rows.jsonl:2: column 15", NULL);
     put_text(folder, "rows.jsonl", "");
     fails(folder, SFT FEW, 1, "rows.jsonl", NULL);
+}
+
+TEST(bytes_that_are_no_text)
+{
+    static const struct {
+        const char *bytes;
+        size_t n;
+        const char *words;
+    } cases[] = {
+#define BYTES(text) text, sizeof(text) - 1
+        { BYTES("{\"text\": \"a\0b\"}\n"), "rows.jsonl:1: column 12: control character" },
+        { BYTES("{\"text\": \"a\\u0000b\"}\n"), "rows.jsonl:1: column 12: \\u0000" },
+        { BYTES("{\"text\": \"a\xff\"}\n"), "rows.jsonl:1: column 12: invalid UTF-8" },
+        { BYTES("{\"text\": \"\\ud800\"}\n"), "rows.jsonl:1: column 11: half of a surrogate" },
+        { BYTES("\xff\xfe{\0}\0"), "rows.jsonl: is UTF-16 text; save it as UTF-8" },
+#undef BYTES
+    };
+    const char *folder = workplace();
+
+    for (size_t i = 0; i < APUS_COUNT(cases); i++) {
+        put(folder, "rows.jsonl", cases[i].bytes, cases[i].n);
+        fails(folder, SFT FEW, 1, cases[i].words, NULL);
+        fails(folder, "infer --model m --template chatml --val_dataset rows.jsonl", 1,
+              cases[i].words, NULL);
+    }
+}
+
+TEST(samples_that_cannot_be)
+{
+    static const char line[] = "sft --model m --template chatml --dataset ";
+    static const char *const cases[][2] = {
+        { "rows.jsonl#0", "rows.jsonl#0: #0 asks for no row; without it all are taken" },
+        { "rows.jsonl#99999999999999999999", "rows can be asked for" },
+    };
+    const char *folder = workplace();
+
+    for (size_t i = 0; i < APUS_COUNT(cases); i++) {
+        char *words = apus_format("%s%s", line, cases[i][0]);
+
+        fails(folder, words, 2, cases[i][1], NULL);
+        apus_free(words);
+    }
 }
 
 TEST(rows_without_an_answer_are_left_out)
@@ -98,6 +206,19 @@ TEST(rows_that_ask_nothing_are_not_answered)
     child_release(&c);
 }
 
+TEST(a_row_that_is_too_long_to_answer)
+{
+    const char *folder = workplace();
+
+    if (!has_device())
+        return;
+    put_text(folder, "rows.jsonl", ROW("red", "a") ROW("red red red red red red red red", "b"));
+    fails(folder,
+          "infer --model m --template chatml --val_dataset rows.jsonl --max_new_tokens 1 "
+          "--max_length 30 --result_path r.jsonl",
+          2, "rows.jsonl:2: the prompt has ", " tokens; with --max_length 30 at most 29 fit");
+}
+
 TEST(rows_that_are_all_too_long)
 {
     const char *folder = workplace();
@@ -106,6 +227,10 @@ TEST(rows_that_are_all_too_long)
           "no row is left: 2 of 2 are longer than --max_length 8",
           "; use a larger one, or --truncation_strategy left");
     fails(folder, SFT FEW "--max_length 8", 1, "(the shortest has 27 tokens)", NULL);
+    fails(folder, SFT FEW "--max_length 1 --truncation_strategy left", 1,
+          "no row is left: --max_length 1 cuts the answers off; use a larger one", NULL);
+    fails(folder, SFT FEW "--max_length 2 --truncation_strategy right", 1,
+          "no row is left: --max_length 2 cuts the answers off", NULL);
     put_text(folder, "rows.jsonl", ROW("red", "") ROW("blue", ""));
     fails(folder, SFT FEW "--max_length 9", 1, "no row is left", NULL);
 }
@@ -117,6 +242,8 @@ TEST(unknown_devices_are_answered_with_those_there_are)
     if (!has_device())
         return;
     fails(workplace(), SFT FEW "--device voodoo", 1, "no device 'voodoo'; there is 0: ", NULL);
+    fails(workplace(), SFT FEW "--device 99", 1, "no device '99'; there is 0: ", NULL);
+    fails(workplace(), "bench -m m --device 99", 1, "no device '99'; there is 0: ", NULL);
 }
 
 TEST(devices_lists_algorithms)

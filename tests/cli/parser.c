@@ -136,9 +136,8 @@ TEST(a_bad_value_names_flag_value_and_what_is_allowed)
         const char *text;
     } cases[] = {
         { "--lora_rank", "abc", APUS_ERR_ARG,
-          "--lora_rank abc: expected a whole number in [1, 65536]" },
-        { "--lora_rank", "0", APUS_ERR_ARG,
-          "--lora_rank 0: expected a whole number in [1, 65536]" },
+          "--lora_rank abc: expected a whole number in [1, 1024]" },
+        { "--lora_rank", "0", APUS_ERR_ARG, "--lora_rank 0: expected a whole number in [1, 1024]" },
         { "--lora_rank", "8.5", APUS_ERR_ARG, "--lora_rank 8.5" },
         { "--lora_rank", "", APUS_ERR_ARG, "expected a whole number" },
         { "--lora_rank", "-", APUS_ERR_ARG, "expected a whole number" },

@@ -108,7 +108,7 @@ TEST(topic)
     apus_free(err);
     code = RUN(&out, &err, "help", "sft");
     expect(code, 0, out, "apus sft - fine-tune",
-           "\n  --lora_rank N                 rank of the adapter's matrices; in [1,65536] "
+           "\n  --lora_rank N                 rank of the adapter's matrices; in [1,1024] "
            "(default 8)\n");
     CHECK(strstr(out, "--tuner_type, --train_type TEXT") != NULL);
     CHECK(strstr(out, "`apus help sft --refused` lists them.") != NULL);

@@ -291,6 +291,10 @@ TEST(files_that_cannot_be_data_say_so)
                 "holds no rows");
     CHECK_FAILS(open_text(&data, "x.json", "[]", (apus_data_params) { 0 }), APUS_ERR_FORMAT,
                 "holds no rows");
+    CHECK_FAILS(open_text(&data, "x.jsonl", "\xff\xfe{", (apus_data_params) { 0 }), APUS_ERR_FORMAT,
+                "x.jsonl: is UTF-16 text; save it as UTF-8");
+    CHECK_FAILS(open_text(&data, "x.txt", "\xfe\xff{", (apus_data_params) { 0 }), APUS_ERR_FORMAT,
+                "is UTF-16 text");
     CHECK_FAILS(open_text(&data, "x.bin", "GGUF", (apus_data_params) { 0 }), APUS_ERR_FORMAT,
                 "is not JSON");
     CHECK_FAILS(open_text(&data, "u.jsonl",
