@@ -157,12 +157,16 @@ TEST(words_that_change_the_talk)
     type(&p, "multi-line\n");
     SEES("End multi-line input with `#`.");
     SEES("<<<[M] ");
-    type(&p, "pink\n");
-    SEES("pink\r\n");
-    type(&p, "grey");
-    SEES("grey");
-    type(&p, "\003"); /* drops both lines */
-    SEES("<<<[M] ");
+    for (int i = 0; i < 2; i++) { /* all lines are dropped, also where the last one is empty */
+        type(&p, "pink\n");
+        SEES("pink\r\n");
+        if (i == 0) {
+            type(&p, "grey");
+            SEES("grey");
+        }
+        type(&p, "\003");
+        SEES("<<<[M] ");
+    }
     type(&p, "red\nblue#\n");
     SEES(RULE);
     type(&p, "/single-line#\n");
