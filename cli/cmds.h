@@ -37,7 +37,8 @@ bool apus_cmd_find(const char *name, apus_cmd *cmd);
 #undef APUS_CMD_REFUSED
 
 /* The whole program: parse, run, describe a failure on stderr.  Returns the exit code: 0 done, 1
- * failed, 2 called wrongly or asked for what is not supported yet, 130 interrupted. */
+ * failed, 2 called wrongly (a command or flag that is unknown, not supported yet or out of its
+ * limits), 130 interrupted. */
 int apus_cli_main(int argc, char **argv);
 
 #endif
