@@ -14,17 +14,17 @@ static apus_status write_args(const apus_args *args, const cJSON *saved, const c
     cJSON *all = NULL, *now = NULL;
     apus_status st;
 
+    apus_json_begin();
     APUS_TRY(apus_args_json(&now, args));
     all = saved ? cJSON_Duplicate(saved, true) : cJSON_CreateObject();
-    while (all && now->child) {
+    while (now->child) {
         cJSON *item = cJSON_DetachItemViaPointer(now, now->child);
 
         cJSON_DeleteItemFromObjectCaseSensitive(all, item->string);
         cJSON_AddItemToObject(all, item->string, item);
     }
     cJSON_DeleteItemFromObjectCaseSensitive(all, "adapters");
-    if (!cJSON_AddArrayToObject(all, "adapters"))
-        APUS_TRY(apus_fail(APUS_ERR_MEMORY, "args.json: out of memory"));
+    cJSON_AddArrayToObject(all, "adapters");
     st = apus_json_write(all, folder, "args.json");
 fail:
     cJSON_Delete(now);

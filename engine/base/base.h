@@ -69,5 +69,8 @@ char *apus_strndup(const char *text, size_t bytes);
 /* Like asprintf; NULL on failure. */
 char *apus_format(const char *fmt, ...) APUS_PRINTF(1, 2);
 void apus_free(void *p);
+/* How many allocations of this thread have failed so far: code that builds something large out of
+ * parts that may be missing asks once, before it is used. */
+uint64_t apus_memory_failures(void);
 
 #endif

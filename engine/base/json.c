@@ -11,6 +11,7 @@
 #define FILE_MOST ((uint64_t)1 << 30)
 
 static once_flag hooks_once = ONCE_FLAG_INIT;
+static _Thread_local uint64_t failures_before; /* at apus_json_begin */
 
 static void set_hooks(void)
 {
@@ -105,12 +106,18 @@ apus_status apus_json_read(cJSON **out, const char *path)
     return st;
 }
 
+void apus_json_begin(void)
+{
+    call_once(&hooks_once, set_hooks);
+    failures_before = apus_memory_failures();
+}
+
 apus_status apus_json_write(const cJSON *value, const char *folder, const char *name)
 {
     char *path = apus_path_join(folder, name), *text = value ? apus_json_text(value, 2) : NULL;
     apus_status st = APUS_ERR_MEMORY;
 
-    if (path && text)
+    if (path && text && apus_memory_failures() == failures_before)
         st = apus_file_write(path, text, strlen(text));
     apus_free(path);
     apus_free(text);

@@ -33,8 +33,12 @@ bool apus_json_add_float(cJSON *to, const char *key, double value);
  * of json.dump(indent=n), non-ASCII kept as UTF-8.  Caller frees with apus_free; NULL without
  * memory. */
 char *apus_json_text(const cJSON *value, int indent);
-/* That text with indent 2 as the file `name` of a folder.  A NULL value is one for which memory was
- * missing.  Errors: APUS_ERR_MEMORY, those of apus_file_write. */
+
+/* Begin to build a value for apus_json_write: its parts need no check each, since that refuses a
+ * value for which memory was missing in between. */
+void apus_json_begin(void);
+/* A value's text with indent 2 as the file `name` of a folder.  Errors: APUS_ERR_MEMORY (now or
+ * since apus_json_begin), those of apus_file_write. */
 apus_status apus_json_write(const cJSON *value, const char *folder, const char *name);
 
 #endif

@@ -4,8 +4,11 @@
 
 #include "env.h"
 
+static _Thread_local uint64_t failures;
+
 static void *out_of_memory(uint64_t bytes)
 {
+    failures++;
     apus_fail(APUS_ERR_MEMORY, "host memory ran out (asked for %llu bytes)",
               (unsigned long long)bytes);
     return NULL;
@@ -90,6 +93,11 @@ char *apus_format(const char *fmt, ...)
     vsnprintf(text, (size_t)n + 1, fmt, args);
     va_end(args);
     return text;
+}
+
+uint64_t apus_memory_failures(void)
+{
+    return failures;
 }
 
 void apus_free(void *p)

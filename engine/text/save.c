@@ -133,8 +133,10 @@ static cJSON *model_of(const source *s)
 
 static apus_status write_tokenizer(const source *s, const char *folder)
 {
-    cJSON *root = cJSON_CreateObject(), *form;
+    cJSON *root, *form;
 
+    apus_json_begin();
+    root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "version", "1.0");
     cJSON_AddNullToObject(root, "truncation");
     cJSON_AddNullToObject(root, "padding");
@@ -168,12 +170,15 @@ static void add_token(cJSON *config, cJSON *ids, const source *s, const char *ke
 
 static apus_status write_configs(const source *s, const char *folder)
 {
-    cJSON *config = cJSON_CreateObject(), *ids = cJSON_CreateObject();
+    cJSON *config, *ids;
     apus_gguf_text tmpl = { 0 };
     char *path = apus_path_join(folder, "chat_template.jinja");
     bool add_bos = false;
     apus_status st = path ? APUS_OK : APUS_ERR_MEMORY;
 
+    apus_json_begin();
+    config = cJSON_CreateObject();
+    ids = cJSON_CreateObject();
     if (apus_gguf_has(s->gguf, "tokenizer.ggml.add_bos_token"))
         apus_gguf_bool(s->gguf, "tokenizer.ggml.add_bos_token", &add_bos);
     cJSON_AddStringToObject(config, "tokenizer_class", "PreTrainedTokenizerFast");

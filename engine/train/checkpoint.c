@@ -51,9 +51,11 @@ static apus_status write_own_state(apusi_trainer *t, uint64_t step, const char *
 {
     const char *choices;
     const uint64_t hash = apus_train_choices(t->step, &choices);
-    cJSON *s = cJSON_CreateObject();
+    cJSON *s;
     char text[32];
 
+    apus_json_begin();
+    s = cJSON_CreateObject();
     snprintf(text, sizeof(text), "%016llx", (unsigned long long)hash);
     cJSON_AddNumberToObject(s, "format_version", FORMAT_VERSION);
     cJSON_AddNumberToObject(s, "step", (double)step);
@@ -78,12 +80,14 @@ static apus_status write_small_files(apusi_trainer *t, uint64_t step, const char
     apus_status st;
     char *path = apus_path_join(folder, "args.json"),
          *state = apus_path_join(folder, "trainer_state.json");
-    cJSON *extra = cJSON_CreateObject();
+    cJSON *extra = NULL;
 
-    if (!path || !state || !extra)
+    if (!path || !state)
         APUS_TRY(APUS_ERR_MEMORY);
     if (t->p->args_json)
         APUS_TRY(apus_file_write(path, t->p->args_json, strlen(t->p->args_json)));
+    apus_json_begin();
+    extra = cJSON_CreateObject();
     cJSON_AddNullToObject(extra, "lora_dtype");
     cJSON_AddNullToObject(extra, "lorap_lr_ratio");
     apus_json_add_float(extra, "lorap_emb_lr", 1e-6);

@@ -92,9 +92,12 @@ fail:
 static apus_status write_config(const apus_model *m, apus_dtype dtype, const char *folder)
 {
     const char *name = dtype == APUS_F16 ? "float16" : dtype == APUS_BF16 ? "bfloat16" : "float32";
-    cJSON *c = cJSON_Duplicate(apus_checkpoint_config(m->checkpoint), true);
-    const char *key = apus_json_get(c, "dtype") ? "dtype" : "torch_dtype";
+    cJSON *c;
+    const char *key;
 
+    apus_json_begin();
+    c = cJSON_Duplicate(apus_checkpoint_config(m->checkpoint), true);
+    key = apus_json_get(c, "dtype") ? "dtype" : "torch_dtype";
     cJSON_DeleteItemFromObjectCaseSensitive(c, key);
     cJSON_AddStringToObject(c, key, name);
     const apus_status st = apus_json_write(c, folder, "config.json");

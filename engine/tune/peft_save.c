@@ -26,8 +26,10 @@ static cJSON *targets_of(const apus_adapters *ad, const apus_lora_slot *s)
 static apus_status write_config(const apus_adapters *ad, const apus_lora_slot *s,
                                 const char *folder, const char *base)
 {
-    cJSON *c = cJSON_CreateObject();
+    cJSON *c;
 
+    apus_json_begin();
+    c = cJSON_CreateObject();
     cJSON_AddStringToObject(c, "base_model_name_or_path", base);
     cJSON_AddStringToObject(c, "bias", "none");
     cJSON_AddBoolToObject(c, "fan_in_fan_out", false);

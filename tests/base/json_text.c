@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "env.h"
+#include "file.h"
 #include "harness.h"
 #include "json.h"
 
@@ -159,4 +160,40 @@ TEST(writing_without_memory)
     apus_fault_set(APUS_FAULT_HOST_ALLOC, 0);
     CHECK(!value->child);
     cJSON_Delete(value);
+}
+
+/* Whichever allocation fails: it is a failure, and a file that is there is whole. */
+TEST(a_file_without_memory)
+{
+    static const char whole[] =
+        "{\n  \"a\": \"b\",\n  \"list\": [\n    \"item\"\n  ],\n  \"x\": 1.0\n}";
+    char *path = apus_path_join(harness_folder(), "value.json");
+    bool fired = true;
+    uint64_t n = 0;
+
+    while (fired) {
+        char *text = NULL;
+        size_t bytes;
+
+        apus_fault_set(APUS_FAULT_HOST_ALLOC, ++n);
+        apus_json_begin();
+        cJSON *value = cJSON_CreateObject();
+        cJSON_AddStringToObject(value, "a", "b");
+        cJSON_AddItemToArray(cJSON_AddArrayToObject(value, "list"), cJSON_CreateString("item"));
+        apus_json_add_float(value, "x", 1);
+        const apus_status st = apus_json_write(value, harness_folder(), "value.json");
+        fired = !apus_fault_pending(APUS_FAULT_HOST_ALLOC);
+        apus_fault_set(APUS_FAULT_HOST_ALLOC, 0);
+        cJSON_Delete(value);
+        CHECK(st == (fired ? APUS_ERR_MEMORY : APUS_OK));
+        CHECK(fired || apus_path_exists(path));
+        if (apus_path_exists(path)) {
+            CHECK_OK(apus_file_read(&text, &bytes, path, 1 << 10));
+            CHECK_EQ_STR(text, whole);
+            CHECK_OK(apus_path_remove(path));
+            apus_free(text);
+        }
+    }
+    CHECK(n > 12);
+    apus_free(path);
 }

@@ -25,6 +25,7 @@ static char *write_values(const apus_args *args, const char *name)
 {
     cJSON *all = NULL;
 
+    apus_json_begin();
     CHECK_OK(apus_args_json(&all, args));
     CHECK_OK(apus_json_write(all, harness_folder(), name));
     cJSON_Delete(all);
