@@ -11,7 +11,7 @@ fresh() {
     rm -rf "${tree:?}"/*
     mkdir -p "$tree/engine/base" "$tree/engine/gpu" "$tree/engine/op" "$tree/engine/io" \
         "$tree/engine/include/apus" "$tree/cli" "$tree/shaders/include" "$tree/tests/lint" \
-        "$tree/third_party"
+        "$tree/tests/vendor" "$tree/third_party" "$tree/build"
     echo '# The build.' >"$tree/CMakeLists.txt"
     cp "$here/../../.clang-format" "$tree/.clang-format"
     echo '# Exceptions.' >"$tree/tests/lint/exceptions.txt"
@@ -50,6 +50,16 @@ X
 #include "gpu.h"
 X
     printf '#version 460\n/* op.comp - a shader. */\nvoid main()\n{\n}\n' >"$tree/shaders/op.comp"
+    cat >"$tree/build/CTestTestfile.cmake" <<'X'
+set_tests_properties([=[op.x]=] PROPERTIES  LABELS "op" TIMEOUT "9")
+set_tests_properties(train.long PROPERTIES  LABELS "train;slow" TIMEOUT "9")
+X
+    cat >"$tree/tests/README.md" <<'X'
+## What only `--all` runs, and why
+| tests | what | quick |
+|---|---|---|
+| `train.*` | `x` | `op.*`, `op.x` |
+X
 }
 
 # expect LINT WORDS: the lint fails and says these words.
@@ -74,7 +84,7 @@ put() {
 }
 
 fresh
-for lint in layers words sizes comments headers format; do
+for lint in layers words sizes comments headers format quick; do
     said=$(sh "$here/$lint.sh" "$tree" 2>&1)
     code=$?
     if [ $code -ne 0 ] && [ $code -ne 77 ]; then
@@ -153,5 +163,20 @@ put engine/include/apus/a.h '/* a.h - x. */\nint apus_x(int class);'
 expect headers 'engine/include/apus/a.h:1: does not compile alone as c++17'
 put engine/op/a.c '/* a.c - x. */\nint  x;'
 expect format 'engine/op/a.c:2:4: error: code should be clang-formatted'
+
+put build/CTestTestfile.cmake 'set_tests_properties([=[op.y]=] PROPERTIES  LABELS "op;slow" T "9")'
+expect quick 'tests/README.md:1: a slow test that the list does not name: op.y'
+put tests/README.md '| `op.x` | `x` | `op.x` |'
+expect quick 'tests/README.md:5: no slow test is called op.x'
+put tests/README.md '| `train.long` | `x` | `op.z`, `train.long` |'
+expect quick 'tests/README.md:5: no quick test is called train.long'
+put tests/README.md '| `train.long` | `x` | none |'
+expect quick 'tests/README.md:5: no quick test stands for train.long'
+put engine/op/ops.def 'OP(y)'
+expect quick 'engine/op/ops.def:1: no quick test is called op.y'
+put tests/vendor/on.sh '#\n#   lvp8 lvp9     a CPU'
+expect quick 'tests/vendor/on.sh:2: no quick test is called vendor.lvp9.*'
+put engine/base/dtype.def 'X(Q9_0, "q9_0", 32)'
+expect quick 'engine/base/dtype.def:1: tests/op/matmul.c has no case of Q9_0'
 
 exit $failed
