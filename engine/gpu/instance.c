@@ -95,7 +95,11 @@ static apus_status create_instance(apusi_instance *instance)
 {
     const char *const layer = VALIDATION_LAYER;
     const char *const extension = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
-    const VkValidationFeatureEnableEXT enables[] = {
+    /* Beside the core checks; one or the other, each slows what it looks at. */
+    const VkValidationFeatureEnableEXT synchronization[] = {
+        VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT,
+    };
+    const VkValidationFeatureEnableEXT assisted[] = {
         VK_VALIDATION_FEATURE_ENABLE_GPU_ASSISTED_EXT,
         VK_VALIDATION_FEATURE_ENABLE_GPU_ASSISTED_RESERVE_BINDING_SLOT_EXT,
     };
@@ -103,8 +107,9 @@ static apus_status create_instance(apusi_instance *instance)
     const VkValidationFeaturesEXT features = {
         .sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT,
         .pNext = &messenger,
-        .enabledValidationFeatureCount = APUS_COUNT(enables),
-        .pEnabledValidationFeatures = enables,
+        .enabledValidationFeatureCount =
+            instance->gpu_assisted ? APUS_COUNT(assisted) : APUS_COUNT(synchronization),
+        .pEnabledValidationFeatures = instance->gpu_assisted ? assisted : synchronization,
     };
     const VkApplicationInfo app = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
@@ -118,7 +123,7 @@ static apus_status create_instance(apusi_instance *instance)
     };
 
     if (instance->validating) {
-        info.pNext = instance->gpu_assisted ? (const void *)&features : (const void *)&messenger;
+        info.pNext = &features;
         info.enabledLayerCount = 1;
         info.ppEnabledLayerNames = &layer;
         info.enabledExtensionCount = 1;
