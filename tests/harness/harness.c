@@ -15,6 +15,7 @@
 static harness_test *first, **last = &first;
 static unsigned failed_checks; /* of the test that runs */
 static bool skipped;           /* the test that runs */
+static void (*at_end)(void);
 static char folder[PATH_ROOM];
 
 void harness_add(harness_test *test)
@@ -49,6 +50,11 @@ void harness_skip(const char *fmt, ...)
     vprintf(fmt, args);
     va_end(args);
     printf("\n");
+}
+
+void harness_at_end(void (*end)(void))
+{
+    at_end = end;
 }
 
 bool harness_ok(apus_status st, const char *file, int line, const char *what)
@@ -188,6 +194,10 @@ int main(int argc, char **argv)
         n_passed += !failed_checks && !skipped;
         printf("%s %s\n", failed_checks ? "FAILED " : skipped ? "skipped" : "passed ", test->name);
     }
+    failed_checks = 0;
+    if (at_end)
+        at_end();
+    n_failed += failed_checks > 0;
     printf("%u passed, %u failed, %u skipped\n", n_passed, n_failed, n_skipped);
     if (n_failed)
         return 1;

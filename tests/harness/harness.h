@@ -19,6 +19,9 @@ typedef struct harness_test {
 void harness_add(harness_test *test);
 bool harness_check(bool ok, const char *file, int line, const char *fmt, ...) APUS_PRINTF(4, 5);
 void harness_skip(const char *fmt, ...) APUS_PRINTF(1, 2);
+/* Call `end` once after the last test; its failed checks count.  (After main, at exit, a driver may
+ * already be half gone.)  The last one that was set is called. */
+void harness_at_end(void (*end)(void));
 
 #define TEST(test_name)                                                                            \
     static void test_##test_name(void);                                                            \

@@ -16,10 +16,7 @@ static apus_exec *the_exec;
 
 static void close_device(void)
 {
-    if (the_gpu && apus_gpu_validation_count(the_gpu)) {
-        fprintf(stderr, "validation: %u messages\n", apus_gpu_validation_count(the_gpu));
-        _Exit(1);
-    }
+    CHECK_EQ_U64(apus_gpu_validation_count(the_gpu), 0);
     apus_exec_destroy(&the_exec);
     apus_gpu_destroy(&the_gpu);
 }
@@ -33,9 +30,11 @@ apus_exec *optest_exec(void)
         harness_skip("no Vulkan device: %s", apus_error_text());
         return NULL;
     }
-    if (!CHECK_OK(st) || !CHECK_OK(apus_exec_create(&the_exec, the_gpu)))
+    if (!CHECK_OK(st))
         return NULL;
-    atexit(close_device);
+    harness_at_end(close_device);
+    if (!CHECK_OK(apus_exec_create(&the_exec, the_gpu)))
+        return NULL;
     return the_exec;
 }
 
