@@ -20,9 +20,12 @@ void main()
     if (u >= BufU(p.step).v[p.unique_var] || c >= p.cols)
         return;
     const uint id = BufU(p.ids).v[u], end = BufU(p.starts).v[u + 1];
+    uint i = BufU(p.starts).v[u];
     float sum = 0.0;
-    for (uint i = BufU(p.starts).v[u]; i < end; i++)
-        sum += BufF(p.dy).v[BufU(p.order).v[i] * p.cols + c];
+    if (i < end)
+        do
+            sum += BufF(p.dy).v[BufU(p.order).v[i] * p.cols + c];
+        while (++i < end);
     if (id < p.vocab)
         BufF(apus_at(p.into, id, 4 * p.cols)).v[c] += sum;
 }

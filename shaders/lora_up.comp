@@ -22,8 +22,11 @@ void main()
 
     if (m0 >= rows)
         return;
-    for (uint i = 1; i < TM && same; i++)
-        same = BufU(p.index).v[m0 + i] == BufU(p.index).v[m0];
+    uint at = 0;
+    if (same)
+        do
+            same = BufU(p.index).v[m0 + at] == BufU(p.index).v[m0];
+        while (same && ++at < TM);
     if (same) {
         const apus_lora_entry e = lora_entry(m0);
         float sum[TM];
