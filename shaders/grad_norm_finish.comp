@@ -24,11 +24,12 @@ void main()
         return;
     const float most = uintBitsToFloat(BufU(p.step).v[p.max_norm_var]);
     const bool finite = (floatBitsToUint(norm) & 0x7f800000u) != 0x7f800000u;
-    float clip = most > 0.0 ? min(1.0, most / (norm + 1e-6)) : 1.0;
-    if (!finite) {
+    float clip = 1.0;
+    if (!finite) { /* before min, which may return anything then */
         clip = 0.0;
         BufF(p.state).v[APUS_STATE_SKIPPED] += 1.0;
-    }
+    } else if (most > 0.0)
+        clip = min(1.0, most / (norm + 1e-6));
     BufF(p.state).v[APUS_STATE_NORM] = norm;
     BufF(p.state).v[APUS_STATE_CLIP] = clip;
 }
