@@ -46,11 +46,12 @@ void main()
     const uint first = BufU(p.blocks).v[2 * block], n = BufU(p.blocks).v[2 * block + 1];
     const uint s = BufU(p.seq).v[first], base = BufU(p.base).v[s], n_keys = BufU(p.n_keys).v[s];
     vec4 q[TM * OWN];
-    uint pos[TM];
+    uint pos[TM], own[TM];
 
     [[unroll]] for (uint t = 0; t < TM; t++) {
         const uint r = min(t * lanes + lane, n * GROUP - 1), row = first + r / GROUP;
         const uint at = head_index(row, p.heads, kv * GROUP + r % GROUP, part);
+        own[t] = at;
         top[t] = NONE;
         sum[t] = 0.0;
         pos[t] = BufU(p.pos).v[row];
@@ -74,10 +75,12 @@ void main()
             [[unroll]] for (uint e = 0; e < OWN; e++) {
                 const vec4 k = apus_load4(KV_TYPE, k_at, e * SPLIT + part);
                 [[unroll]] for (uint t = 0; t < TM; t++) {
-                    x[t * KEYS + j] += q[t * OWN + e].x * k.x;
-                    x[t * KEYS + j] += q[t * OWN + e].y * k.y;
-                    x[t * KEYS + j] += q[t * OWN + e].z * k.z;
-                    x[t * KEYS + j] += q[t * OWN + e].w * k.w;
+                    const vec4 own_q =
+                        KEEP == 1 ? q[t * OWN + e] : BufF4(p.q).v[own[t] + e * SPLIT] * p.scale;
+                    x[t * KEYS + j] += own_q.x * k.x;
+                    x[t * KEYS + j] += own_q.y * k.y;
+                    x[t * KEYS + j] += own_q.z * k.z;
+                    x[t * KEYS + j] += own_q.w * k.w;
                 }
             }
             [[unroll]] for (uint t = 0; t < TM; t++)

@@ -12,6 +12,30 @@
 #extension GL_GOOGLE_include_directive : require
 #include "attention.glsl"
 
+vec4 q[TM * OWN], d_o[TM * OWN];
+uint own[TM]; /* index of the lane's first vec4 of a query */
+float x[TM], y[TM];
+
+/* x + q . k and y + d_o . v, of the e-th vec4 that the lane has of each. */
+void dots(uint e, uint part, uvec2 k_at, uvec2 v_at)
+{
+    const vec4 k = BufF4(k_at).v[e * SPLIT + part], v = BufF4(v_at).v[e * SPLIT + part];
+
+    [[unroll]] for (uint t = 0; t < TM; t++) {
+        const uint at = own[t] + e * SPLIT;
+        const vec4 own_q = KEEP == 1 ? q[t * OWN + e] : BufF4(p.q).v[at] * p.scale;
+        const vec4 own_d = KEEP == 1 ? d_o[t * OWN + e] : BufF4(p.d_o).v[at];
+        x[t] += own_q.x * k.x;
+        x[t] += own_q.y * k.y;
+        x[t] += own_q.z * k.z;
+        x[t] += own_q.w * k.w;
+        y[t] += own_d.x * v.x;
+        y[t] += own_d.y * v.y;
+        y[t] += own_d.z * v.z;
+        y[t] += own_d.w * v.w;
+    }
+}
+
 void main()
 {
     const uint lane = lane_of() / SPLIT, part = lane_of() % SPLIT, kv = gl_WorkGroupID.y;
@@ -22,7 +46,7 @@ void main()
     const uint first = BufU(p.blocks).v[2 * gl_WorkGroupID.x], n =
         BufU(p.blocks).v[2 * gl_WorkGroupID.x + 1];
     const uint s = BufU(p.seq).v[first], base = BufU(p.base).v[s], n_keys = BufU(p.n_keys).v[s];
-    vec4 q[TM * OWN], d_o[TM * OWN], d_q[TM * OWN];
+    vec4 d_q[TM * OWN];
     float lse[TM], dot_o[TM];
     uint pos[TM];
 
@@ -30,6 +54,7 @@ void main()
         const uint r = min(t * lanes + lane, n * GROUP - 1), row = first + r / GROUP;
         const uint head = kv * GROUP + r % GROUP, at = head_index(row, p.heads, head, part);
         float sum = 0.0;
+        own[t] = at;
         pos[t] = BufU(p.pos).v[row];
         lse[t] = BufF(p.lse).v[row * p.heads + head];
         [[unroll]] for (uint e = 0; e < OWN; e++) {
@@ -49,29 +74,23 @@ void main()
     do {
         const uint row = key_row(s, base, j);
         const uvec2 k_at = key_at(p.k, row, kv), v_at = key_at(p.v, row, kv);
-        float x[TM], y[TM];
         [[unroll]] for (uint t = 0; t < TM; t++)
             x[t] = y[t] = 0.0;
-        [[unroll]] for (uint e = 0; e < OWN; e++) {
-            const uint i = e * SPLIT + part;
-            const vec4 k = BufF4(k_at).v[i], v = BufF4(v_at).v[i];
-            [[unroll]] for (uint t = 0; t < TM; t++) {
-                x[t] += q[t * OWN + e].x * k.x;
-                x[t] += q[t * OWN + e].y * k.y;
-                x[t] += q[t * OWN + e].z * k.z;
-                x[t] += q[t * OWN + e].w * k.w;
-                y[t] += d_o[t * OWN + e].x * v.x;
-                y[t] += d_o[t * OWN + e].y * v.y;
-                y[t] += d_o[t * OWN + e].z * v.z;
-                y[t] += d_o[t * OWN + e].w * v.w;
-            }
-        }
+        uint i = 0;
+        if (ONE_BY_ONE)
+            [[dont_unroll]] do
+                dots(i, part, k_at, v_at);
+            while (++i < OWN);
+        else
+            [[unroll]] for (uint e = 0; e < OWN; e++)
+                dots(e, part, k_at, v_at);
         [[unroll]] for (uint t = 0; t < TM; t++) {
             x[t] = across(x[t]);
             y[t] = across(y[t]);
         }
         [[unroll]] for (uint t = 0; t < TM; t++)
             x[t] = sees(pos[t], j, n_keys) ? exp(x[t] - lse[t]) * (y[t] - dot_o[t]) * p.scale : 0.0;
+        read_again();
         [[unroll]] for (uint e = 0; e < OWN; e++) {
             const vec4 k = BufF4(k_at).v[e * SPLIT + part];
             [[unroll]] for (uint t = 0; t < TM; t++)

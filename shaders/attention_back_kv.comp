@@ -13,6 +13,51 @@
 #extension GL_GOOGLE_include_directive : require
 #include "attention.glsl"
 
+vec4 k[OWN], v[OWN], d_k[OWN], d_v[OWN];
+
+/* x + k . q and y + v . d_o, of the e-th vec4 that the lane has of each; `own`: index of its
+ * first. */
+void dots(uint e, uint own, uint part, uvec2 q_at, uvec2 o_at, inout float x, inout float y)
+{
+    const vec4 q = BufF4(q_at).v[e * SPLIT + part], d_o = BufF4(o_at).v[e * SPLIT + part];
+    const vec4 own_k = KEEP == 1 ? k[e] : BufF4(p.k).v[own + e * SPLIT] * p.scale;
+    const vec4 own_v = KEEP == 1 ? v[e] : BufF4(p.v).v[own + e * SPLIT];
+
+    x += own_k.x * q.x;
+    x += own_k.y * q.y;
+    x += own_k.z * q.z;
+    x += own_k.w * q.w;
+    y += own_v.x * d_o.x;
+    y += own_v.y * d_o.y;
+    y += own_v.z * d_o.z;
+    y += own_v.w * d_o.w;
+}
+
+/* Add what head `at` (row and head of the query) gives to the gradient of the lane's key. */
+void add_head(uint at, bool seen, uint own, uint part)
+{
+    const uvec2 q_at = apus_at(p.q, at, 16 * E4), o_at = apus_at(p.d_o, at, 16 * E4);
+    float x = 0.0, y = 0.0;
+    uint i = 0;
+
+    if (ONE_BY_ONE)
+        [[dont_unroll]] do
+            dots(i, own, part, q_at, o_at, x, y);
+        while (++i < OWN);
+    else
+        [[unroll]] for (uint e = 0; e < OWN; e++)
+            dots(e, own, part, q_at, o_at, x, y);
+    x = across(x);
+    y = across(y);
+    read_again();
+    const float prob = seen ? exp(x - BufF(p.lse).v[at]) : 0.0;
+    const float ds = seen ? prob * (y - BufF(p.dot).v[at]) * p.scale : 0.0;
+    [[unroll]] for (uint e = 0; e < OWN; e++) {
+        d_v[e] += prob * BufF4(o_at).v[e * SPLIT + part];
+        d_k[e] += ds * BufF4(q_at).v[e * SPLIT + part];
+    }
+}
+
 void main()
 {
     const uint lane = lane_of() / SPLIT, part = lane_of() % SPLIT, kv = gl_WorkGroupID.y;
@@ -27,7 +72,6 @@ void main()
     const uint s = BufU(p.seq).v[row], key = BufU(p.pos).v[row], n_keys = BufU(p.n_keys).v[s];
     const uint to = p.window != 0 && BIDIRECTIONAL == 0 ? min(end, last + p.window) : end;
     const uint own = head_index(row, p.kv_heads, kv, part);
-    vec4 k[OWN], v[OWN], d_k[OWN], d_v[OWN];
 
     [[unroll]] for (uint e = 0; e < OWN; e++) {
         k[e] = BufF4(p.k).v[own + e * SPLIT] * p.scale;
@@ -37,30 +81,14 @@ void main()
     uint t = from;
     do {
         const bool seen = BufU(p.seq).v[t] == s && sees(BufU(p.pos).v[t], key, n_keys);
-        [[unroll]] for (uint g = 0; g < GROUP; g++) {
-            const uint at = t * p.heads + kv * GROUP + g;
-            const uvec2 q_at = apus_at(p.q, at, 16 * E4), o_at = apus_at(p.d_o, at, 16 * E4);
-            float x = 0.0, y = 0.0;
-            [[unroll]] for (uint e = 0; e < OWN; e++) {
-                const uint i = e * SPLIT + part;
-                const vec4 q = BufF4(q_at).v[i], d_o = BufF4(o_at).v[i];
-                x += k[e].x * q.x;
-                x += k[e].y * q.y;
-                x += k[e].z * q.z;
-                x += k[e].w * q.w;
-                y += v[e].x * d_o.x;
-                y += v[e].y * d_o.y;
-                y += v[e].z * d_o.z;
-                y += v[e].w * d_o.w;
-            }
-            x = across(x);
-            y = across(y);
-            const float prob = seen ? exp(x - BufF(p.lse).v[at]) : 0.0;
-            const float ds = seen ? prob * (y - BufF(p.dot).v[at]) * p.scale : 0.0;
-            [[unroll]] for (uint e = 0; e < OWN; e++) {
-                d_v[e] += prob * BufF4(o_at).v[e * SPLIT + part];
-                d_k[e] += ds * BufF4(q_at).v[e * SPLIT + part];
-            }
+        if (KEEP == 1) {
+            [[unroll]] for (uint g = 0; g < GROUP; g++)
+                add_head(t * p.heads + kv * GROUP + g, seen, own, part);
+        } else {
+            uint g = 0;
+            [[dont_unroll]] do {
+                add_head(t * p.heads + kv * GROUP + g, seen, own, part);
+            } while (++g < GROUP);
         }
     } while (++t < to);
     if (first + lane > last)

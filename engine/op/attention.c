@@ -10,11 +10,17 @@
 
 #define GPU_LANES 128 /* of a workgroup where rows are split; twice as many at most */
 
+/* Narrow subgroups are Intel's: a lane has 128 registers there, elsewhere twice as many or more. */
+static bool few_registers(const apus_caps *caps)
+{
+    return caps->subgroup < 32;
+}
+
 /* Lanes that share a row, so that what a lane keeps of q, o, k, v and their gradients (up to four
- * times this many numbers) fits its registers: 16, or 8 where subgroups are narrow (Intel). */
+ * times this many numbers) fits its registers: 16 or 8. */
 static uint32_t split_of(const apus_caps *caps, uint32_t head_dim)
 {
-    const uint32_t most = caps->subgroup < 32 ? 8 : 16;
+    const uint32_t most = few_registers(caps) ? 8 : 16;
     uint32_t split = 1;
 
     while (head_dim / split > most && head_dim / 4 % (2 * split) == 0 &&
@@ -107,6 +113,7 @@ apus_status apusi_attention_spread(apus_lower *l, const char *op, const apus_nod
     *out = (apusi_attention_lanes) { .split = 1, .lanes = subgroup };
     if (v == &variants[0]) {
         out->split = split_of(l->caps, a->p.head_dim);
+        out->few = few_registers(l->caps);
         const uint64_t lanes = apus_round_up(rows * out->split, subgroup);
         out->lanes = lanes < 2 * GPU_LANES ? (uint32_t)lanes : 2 * GPU_LANES;
     }
@@ -180,12 +187,13 @@ struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_
     };
 }
 
-void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, apus_dispatch *d)
+void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, uint32_t most,
+                          apus_dispatch *d)
 {
     const struct apusi_attention_attr *a = n->attr;
-    const uint32_t group = a->p.heads / a->p.kv_heads, e = a->p.head_dim;
+    const uint32_t group = a->p.heads / a->p.kv_heads, e = a->p.head_dim, own = e / s->split;
 
-    d->n_spec = 9;
+    d->n_spec = 10;
     d->spec[0] = s->lanes;
     d->spec[1] = e / 4;
     d->spec[2] = s->rows;
@@ -193,8 +201,9 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ap
     d->spec[4] = a->s.page_tokens;
     d->spec[5] = group;
     d->spec[6] = a->p.bidirectional;
-    d->spec[7] = e / s->split <= 64 ? 4 : e / s->split <= 128 ? 2 : 1;
+    d->spec[7] = own <= (s->few ? 24 : 64) ? 4 : own <= 128 && !s->few ? 2 : 1;
     d->spec[8] = s->split;
+    d->spec[9] = !s->few || own <= most;
     d->groups[0] = a->s.max_blocks;
     d->groups[1] = a->p.kv_heads;
     d->live = (apus_rows) { APUS_VAR_BLOCKS, 0, a->s.max_blocks, 1 };
@@ -214,7 +223,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
     args.o = apus_address(l, n->out[0]);
     args.lse = n->n_out > 1 ? apus_address(l, n->out[1]) : 0;
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
-    apusi_attention_spec(n, &s, &d);
+    apusi_attention_spec(n, &s, 24, &d);
     d.flops = 2.0 * q->dims[0] * q->dims[0] * q->dims[1];
     d.moved = 2.0 * (double)q->bytes;
     d.rough = true; /* the work depends on the lengths of the sequences */

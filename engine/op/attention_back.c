@@ -57,7 +57,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
     access[n_access] = apus_writes(l, n->out[OUT_D_Q]);
     access[n_access + 1] = apus_writes(l, n->out[OUT_DOT]);
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
-    apusi_attention_spec(n, &s, &d);
+    apusi_attention_spec(n, &s, 16, &d);
     d.access = access;
     d.n_access = n_access + 2;
     d.flops = 3.0 * q->dims[0] * q->dims[0] * q->dims[1];
@@ -77,9 +77,11 @@ static apus_status record(apus_lower *l, const apus_node *n)
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
     d.kernel = "attention_back_kv";
     d.n_access = n_access + 3;
-    /* Rows are keys here, one for each `split` lanes. */
+    /* Rows are keys here, one for each `split` lanes; a lane would keep four rows' parts and, of
+     * each head of the group, what it reads. */
     d.spec[0] = lanes;
     d.spec[2] = 1;
+    d.spec[9] = !s.few || a->p.head_dim / s.split <= 8;
     d.groups[0] = (uint32_t)apus_ceil_div(k->dims[0], lanes / s.split);
     d.groups[1] = a->p.kv_heads;
     d.live = k->rows.var >= 0 ? k->rows : (apus_rows) { 0 };

@@ -34,6 +34,7 @@ typedef struct apusi_attention_lanes {
     uint32_t split; /* lanes that share a row */
     uint32_t lanes; /* of a workgroup */
     uint32_t rows;  /* rows of query heads that `split` lanes take: of block_tokens tokens */
+    bool few;       /* a lane has few registers for its part of a row */
 } apusi_attention_lanes;
 /* The algorithms, at heads of some sizes. */
 extern const apus_op_choices apusi_attention_choices;
@@ -42,6 +43,9 @@ apus_status apusi_attention_spread(apus_lower *l, const char *op, const apus_nod
                                    apusi_attention_lanes *out);
 /* Arguments and specialization constants that both directions have. */
 struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_node *n);
-void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, apus_dispatch *d);
+/* Where registers are few, a lane keeps its part of its own rows if that is at most `most` numbers
+ * of each; else it reads them again in each turn. */
+void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, uint32_t most,
+                          apus_dispatch *d);
 
 #endif

@@ -1,6 +1,7 @@
 /* attention.glsl - what the attention kernels share: arguments, rows of keys, masks. */
 #ifndef APUS_ATTENTION_GLSL
 #define APUS_ATTENTION_GLSL
+#extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "mem.glsl"
 #include "args/attention.h"
@@ -14,7 +15,11 @@ layout(constant_id = 5) const uint GROUP = 1;        /* query heads of a key-val
 layout(constant_id = 6) const uint BIDIRECTIONAL = 0;
 layout(constant_id = 7) const uint KEYS = 4;         /* keys a turn of the loop */
 layout(constant_id = 8) const uint SPLIT = 1;        /* lanes that share a row: a power of two */
+layout(constant_id = 9) const uint KEEP = 1;         /* gradients: 1: a lane keeps its rows in
+                                                        registers; 0: it reads them in each turn */
 const uint OWN = E4 / SPLIT; /* vec4s of a row that a lane has: every SPLIT-th, from its part on */
+/* Where even the addresses of what is read again would fill the registers. */
+const bool ONE_BY_ONE = KEEP == 0 && OWN > 5;
 layout(push_constant) uniform Push { apus_attention_push push; };
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly
     buffer BufArgs { apus_attention_args v; };
@@ -55,6 +60,13 @@ float across(float x)
     [[unroll]] for (uint d = 1; d < SPLIT; d *= 2)
         x += subgroupShuffleXor(x, d);
     return x;
+}
+
+/* What was read before is not kept in registers for what is read behind this, unless KEEP. */
+void read_again()
+{
+    if (KEEP == 0)
+        subgroupMemoryBarrierBuffer();
 }
 
 bool sees(uint pos, uint key, uint n_keys)
