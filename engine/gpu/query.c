@@ -98,7 +98,9 @@ static void choose_features(apusi_physical *p)
 }
 
 /* Which cooperative-matrix shapes have f32 sums.  The feature bit decides, not the extension:
- * llvmpipe lists both extension and shapes at vector widths where the feature is off. */
+ * llvmpipe lists both extension and shapes at vector widths where the feature is off.  Of a CPU
+ * driver only shapes whose rows fill its lanes are taken: llvmpipe of Mesa 26.2.6 with 16 lanes
+ * lists one of 8 x 8 x 8, and ends the process when it compiles a kernel that uses it. */
 static apus_status look_coop(apusi_physical *p, VkInstance instance)
 {
     const PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR get =
@@ -122,6 +124,8 @@ static apus_status look_coop(apusi_physical *p, VkInstance instance)
         const bool bf16 = (int32_t)s->AType == VK_COMPONENT_TYPE_BFLOAT16_KHR &&
                           p->features.bf16.shaderBFloat16CooperativeMatrix;
 
+        if (c->device_class == APUS_CLASS_CPU && s->NSize != c->subgroup)
+            continue;
         if ((f16 || bf16) && s->BType == s->AType && s->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
             s->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR && s->scope == VK_SCOPE_SUBGROUP_KHR)
             c->coop[c->n_coop++] = (apus_coop_shape) {
