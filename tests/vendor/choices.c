@@ -121,6 +121,7 @@ static const struct {
     { &synthetic_smollm2, false, { .torch_dtype = NULL }, PLANS_INFER | PLANS_LORA },
     { &synthetic_smollm2, false, { .torch_dtype = "float32", .train_all = true }, PLANS_FULL },
     { &synthetic_qwen2, false, { .torch_dtype = NULL }, PLANS_INFER | PLANS_LORA },
+    { &synthetic_qwen3, false, { .torch_dtype = NULL }, PLANS_INFER | PLANS_LORA },
 };
 
 /* Run one kind of work as if on each recorded device. */
@@ -133,7 +134,9 @@ static bool run_work(size_t i, const apus_caps *caps, uint32_t n)
 
     if (!CHECK_OK(st))
         return false;
-    const apus_status opened = apus_model_open(&model, path, &work[i].params);
+    apus_model_params params = work[i].params;
+    params.count_only = true; /* nothing is loaded */
+    const apus_status opened = apus_model_open(&model, path, &params);
     if (opened == APUS_ERR_MISSING) {
         harness_skip("%s", apus_error_text());
         return false;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # statistics.sh [BUILD [DEVICE...]]: what the compilers of GPUs that need not be there say of every
-# kernel in its default choice: registers, spills, bytes of scratch memory and of code.
+# kernel, in default choices and forced: registers, spills, bytes of scratch memory and of code.
 #
 # BUILD is the build folder (build); DEVICE is a name that on.sh knows, all GPUs if none is given.
 set -eu
@@ -20,7 +20,7 @@ failed=0
 for device in "$@"; do
     echo "== $device"
     code=0
-    sh "$here/on.sh" "$device" "$build/tests/vendor_compile" || code=$?
+    sh "$here/on.sh" "$device" "$build/tests/vendor_compile" every_shader || code=$?
     [ $code -eq 0 ] || [ $code -eq 77 ] || failed=1
 done
 exit $failed

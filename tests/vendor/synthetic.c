@@ -7,10 +7,13 @@
 #include "str.h"
 
 const synthetic_shape synthetic_smollm2 = {
-    "smollm2", "llama", 576, 2, 9, 3, 1536, 49152, 8192, false,
+    "smollm2", "llama", 576, 2, 9, 3, 64, 1536, 49152, 8192, false, false,
 };
 const synthetic_shape synthetic_qwen2 = {
-    "qwen2", "qwen2", 896, 2, 14, 2, 4864, 151936, 32768, true,
+    "qwen2", "qwen2", 896, 2, 14, 2, 64, 4864, 151936, 32768, true, false,
+};
+const synthetic_shape synthetic_qwen3 = {
+    "qwen3", "qwen3", 1024, 2, 16, 8, 128, 3072, 151936, 40960, false, true,
 };
 
 typedef void tensor_visit(void *user, const char *hf, const char *gguf, uint32_t rows,
@@ -18,31 +21,33 @@ typedef void tensor_visit(void *user, const char *hf, const char *gguf, uint32_t
 
 static void each_tensor(const synthetic_shape *s, tensor_visit *visit, void *user)
 {
-    const uint32_t kv = s->hidden / s->heads * s->kv_heads, d = s->hidden;
+    const uint32_t e = s->head_dim, q = s->heads * e, kv = s->kv_heads * e, d = s->hidden;
     const struct {
         const char *hf, *gguf;
         uint32_t rows, cols;
-        bool bias;
+        bool there;
     } layer[] = {
-        { "input_layernorm.weight", "attn_norm.weight", d, 0, false },
-        { "self_attn.q_proj.weight", "attn_q.weight", d, d, false },
-        { "self_attn.q_proj.bias", "attn_q.bias", d, 0, true },
-        { "self_attn.k_proj.weight", "attn_k.weight", kv, d, false },
-        { "self_attn.k_proj.bias", "attn_k.bias", kv, 0, true },
-        { "self_attn.v_proj.weight", "attn_v.weight", kv, d, false },
-        { "self_attn.v_proj.bias", "attn_v.bias", kv, 0, true },
-        { "self_attn.o_proj.weight", "attn_output.weight", d, d, false },
-        { "post_attention_layernorm.weight", "ffn_norm.weight", d, 0, false },
-        { "mlp.gate_proj.weight", "ffn_gate.weight", s->ffn, d, false },
-        { "mlp.up_proj.weight", "ffn_up.weight", s->ffn, d, false },
-        { "mlp.down_proj.weight", "ffn_down.weight", d, s->ffn, false },
+        { "input_layernorm.weight", "attn_norm.weight", d, 0, true },
+        { "self_attn.q_proj.weight", "attn_q.weight", q, d, true },
+        { "self_attn.q_proj.bias", "attn_q.bias", q, 0, s->bias },
+        { "self_attn.k_proj.weight", "attn_k.weight", kv, d, true },
+        { "self_attn.k_proj.bias", "attn_k.bias", kv, 0, s->bias },
+        { "self_attn.v_proj.weight", "attn_v.weight", kv, d, true },
+        { "self_attn.v_proj.bias", "attn_v.bias", kv, 0, s->bias },
+        { "self_attn.q_norm.weight", "attn_q_norm.weight", e, 0, s->qk_norm },
+        { "self_attn.k_norm.weight", "attn_k_norm.weight", e, 0, s->qk_norm },
+        { "self_attn.o_proj.weight", "attn_output.weight", d, q, true },
+        { "post_attention_layernorm.weight", "ffn_norm.weight", d, 0, true },
+        { "mlp.gate_proj.weight", "ffn_gate.weight", s->ffn, d, true },
+        { "mlp.up_proj.weight", "ffn_up.weight", s->ffn, d, true },
+        { "mlp.down_proj.weight", "ffn_down.weight", d, s->ffn, true },
     };
     char hf[96], gguf[96];
 
     visit(user, "model.embed_tokens.weight", "token_embd.weight", s->vocab, d);
     for (uint32_t l = 0; l < s->layers; l++)
         for (size_t i = 0; i < APUS_COUNT(layer); i++) {
-            if (layer[i].bias && !s->bias)
+            if (!layer[i].there)
                 continue;
             snprintf(hf, sizeof(hf), "model.layers.%u.%s", l, layer[i].hf);
             snprintf(gguf, sizeof(gguf), "blk.%u.%s", l, layer[i].gguf);
@@ -92,14 +97,14 @@ static apus_status write_config(const synthetic_shape *s, const char *path)
     apus_str text = { 0 };
 
     apus_str_addf(&text,
-                  "{\"model_type\": \"%s\", \"architectures\": [\"%s\"], \"hidden_size\": %u,\n"
+                  "{\"model_type\": \"%s\", \"hidden_size\": %u, \"head_dim\": %u,\n"
                   "\"num_hidden_layers\": %u, \"num_attention_heads\": %u, "
                   "\"num_key_value_heads\": %u,\n\"intermediate_size\": %u, \"vocab_size\": %u, "
                   "\"max_position_embeddings\": %u,\n\"rms_norm_eps\": 1e-05, "
                   "\"rope_theta\": 10000.0, \"hidden_act\": \"silu\",\n"
                   "\"tie_word_embeddings\": true, \"torch_dtype\": \"bfloat16\"}\n",
-                  s->family, s->bias ? "Qwen2ForCausalLM" : "LlamaForCausalLM", s->hidden,
-                  s->layers, s->heads, s->kv_heads, s->ffn, s->vocab, s->max_pos);
+                  s->family, s->hidden, s->head_dim, s->layers, s->heads, s->kv_heads, s->ffn,
+                  s->vocab, s->max_pos);
     const apus_status st =
         text.failed ? APUS_ERR_MEMORY : apus_file_write(path, text.data, text.len);
     apus_str_release(&text);
