@@ -213,7 +213,7 @@ Source filtered(uint row)
         const bool off = stage == 0 ? (top_k != 0u ? top_k > p.n_blocks : !by_mass)
                                     : (stage == 1 ? top_k == 0u : !by_mass);
         const float want = count ? k : top_p * (stage == 0 ? min(1.00001 * total,
-            total / top_p) : total);
+            total / max(top_p, 1e-20)) : total);
         const float enough = !count ? -1.0 : (stage == 0 ? 2.0 * k : k);
         if (stage == 0 && !count && by_mass)
             cut = max(cut, most - 30.0 / by);

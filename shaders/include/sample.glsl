@@ -9,9 +9,11 @@
 
 layout(push_constant) uniform Push { apus_sample_push p; };
 
+/* What is no number counts as 0: min and clamp of it are undefined. */
 float setting_f(uint row, uint word)
 {
-    return BufF(p.settings).v[row * APUS_SAMPLE_WORDS + word];
+    const float x = BufF(p.settings).v[row * APUS_SAMPLE_WORDS + word];
+    return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u ? 0.0 : x;
 }
 
 uint setting_u(uint row, uint word)
