@@ -39,7 +39,7 @@ uint seen_row(uint row)
 vec4 alive(vec4 z)
 {
     const bvec4 nan = greaterThan(floatBitsToUint(z) & 0x7fffffffu, uvec4(0x7f800000u));
-    return clamp(mix(z, vec4(DEAD), nan), vec4(DEAD), vec4(LARGEST));
+    return mix(clamp(z, vec4(DEAD), vec4(LARGEST)), vec4(DEAD), nan);
 }
 
 /* Keskar et al. 2019, arXiv:1909.05858, section 4.1, as the reference does it: once an id. */
