@@ -57,6 +57,8 @@ TEST(gradients_add_up)
         CASE("used twice, spare rows", 3, 1, 16, .n = 3, .rows = { 10, 1, 27 }, .spare = 4),
         CASE("window on one use", 2, 2, 12, .p.window = 3, .n = 2, .rows = { 18, 7 }),
         CASE("a model's heads", 9, 3, 64, .n = 1, .rows = { 21 }),
+        CASE("more than a few registers hold", 2, 1, 128, .n = 2, .rows = { 4, 1 }, .spare = 1),
+        CASE("read one by one", 2, 1, 256, .n = 1, .rows = { 3 }),
     };
 
     if (optest_gpu())
