@@ -4,7 +4,7 @@
 #   build   compiler, CMake, the libraries' headers and the shader compiler
 #   run     Vulkan loader and Mesa's drivers (a vendor's own driver may replace the latter), gnuplot
 #   fetch   what the scripts need to download models and drivers
-#   test    validation layer and SPIR-V tools
+#   test    validation layer, SPIR-V tools, and what the lints call
 #
 # Without a SET: all of them.  --list prints the packages, one a line, and installs nothing.  Only
 # what is missing is installed, as root; anybody else is told the command that does it.
@@ -19,7 +19,11 @@ packages() {
         ;;
     run) echo libvulkan1 mesa-vulkan-drivers gnuplot-nox ;;
     fetch) echo ca-certificates curl unzip debian-archive-keyring ;;
-    test) echo vulkan-validationlayers spirv-tools git shellcheck ;;
+    test)
+        echo vulkan-validationlayers spirv-tools git shellcheck
+        # The version whose format the sources have; Debian 13 has later ones only.
+        ! grep -qs '^VERSION_ID="12"' /etc/os-release || echo clang-format-14
+        ;;
     *)
         echo "packages.sh: no set $1; there are build, run, fetch and test" >&2
         exit 2
