@@ -15,8 +15,8 @@ layout(constant_id = 5) const uint GROUP = 1;        /* query heads of a key-val
 layout(constant_id = 6) const uint BIDIRECTIONAL = 0;
 layout(constant_id = 7) const uint KEYS = 4;         /* keys a turn of the loop */
 layout(constant_id = 8) const uint SPLIT = 1;        /* lanes that share a row: a power of two */
-layout(constant_id = 9) const uint KEEP = 1;         /* gradients: 1: a lane keeps its rows in
-                                                        registers; 0: it reads them in each turn */
+layout(constant_id = 9) const uint KEEP = 1;         /* 1: a lane keeps its rows in registers;
+                                                        0: it reads them again in each turn */
 const uint OWN = E4 / SPLIT; /* vec4s of a row that a lane has: every SPLIT-th, from its part on */
 /* Where even the addresses of what is read again would fill the registers. */
 const bool ONE_BY_ONE = KEEP == 0 && OWN > 5;
