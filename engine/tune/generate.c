@@ -122,6 +122,18 @@ static apus_status reuse(apus_generator *g, const uint32_t *prompt, size_t n, in
     return penalty ? apus_session_forget(g->session, 0) : APUS_OK;
 }
 
+/* The plans of the chunks and of decoding: what is made once for all texts of such a length is no
+ * part of the time that reading and writing take.  In order of use, so that scratch memory is made
+ * once, for the largest. */
+static apus_status make_plans(apus_generator *g, uint32_t n, bool decodes)
+{
+    apus_plan *plan;
+
+    for (uint32_t left = n - g->n_text; left; left -= left < CHUNK ? left : CHUNK)
+        APUS_FORWARD(apus_session_plan(g->session, left < CHUNK ? left : CHUNK, 1, &plan));
+    return decodes ? apus_session_plan(g->session, 1, 1, &plan) : APUS_OK;
+}
+
 /* Run ids[g->n_text .. n): all but the last chunk draw nothing that is used. */
 static apus_status prefill(apus_generator *g, const uint32_t *ids, uint32_t n,
                            const apus_session_item *like, const apus_cancel *cancel, uint32_t *next)
@@ -201,6 +213,7 @@ apus_status apus_generate(apus_generator *g, const uint32_t *prompt, size_t n,
     APUS_FORWARD(check(g, prompt, n, p));
     APUS_FORWARD(reuse(g, prompt, n, p->adapter, sampling.repetition_penalty != 1));
     result->reused = g->n_text;
+    APUS_FORWARD(make_plans(g, (uint32_t)n, p->max_new_tokens != 1));
     const uint64_t start = apus_now_ns();
     const apus_status st = prefill(g, prompt, (uint32_t)n, &item, p->cancel, &next);
     if (st == APUS_ERR_CANCELLED)

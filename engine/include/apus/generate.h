@@ -47,10 +47,10 @@ typedef struct apus_generate_params {
 typedef struct apus_generate_result {
     uint32_t prompt_tokens; /* of which `reused` were still in the cache */
     uint32_t reused;
-    uint32_t new_tokens; /* without the one that stopped it */
-    double prefill_s, decode_s;
-    double host_us; /* per decode step, outside waiting for the device */
-    bool stopped;   /* by a stop id; else by length, callback or cancel */
+    uint32_t new_tokens;        /* without the one that stopped it */
+    double prefill_s, decode_s; /* of running; plans are made before */
+    double host_us;             /* per decode step, outside waiting for the device */
+    bool stopped;               /* by a stop id; else by length, callback or cancel */
 } apus_generate_result;
 
 /* Answer one prompt.  What it shares with the last call's text is not computed again.
