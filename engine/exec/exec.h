@@ -19,6 +19,9 @@ typedef struct apus_plan apus_plan;
 apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu);
 void apus_exec_destroy(apus_exec **exec);
 apus_gpu *apus_exec_gpu(const apus_exec *exec);
+/* Plans made from now on submit at most `share` (0, 1] of the usual work at once; results are the
+ * same bits. */
+void apus_exec_bound(apus_exec *exec, double share);
 
 typedef struct apus_plan_params {
     const char *name;  /* in texts: "decode" */
@@ -64,7 +67,7 @@ void *apus_step_array(const apus_step *step, const apus_tensor *t);
 /* Submit the step; its slot is in use until it was waited for.  At most two steps are in flight. */
 apus_status apus_plan_submit(apus_plan *plan, uint64_t *ticket);
 /* Wait for it; `cancel` (may be NULL) is looked at between submissions.
- * Errors: APUS_ERR_DEVICE, APUS_ERR_CANCELLED (the device is idle again). */
+ * Errors: APUS_ERR_DEVICE, APUS_ERR_LOST, APUS_ERR_CANCELLED (the device is idle again). */
 apus_status apus_plan_wait(apus_plan *plan, uint64_t ticket);
 /* Submit and wait. */
 apus_status apus_plan_run(apus_plan *plan, const apus_cancel *cancel);

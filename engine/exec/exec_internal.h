@@ -22,6 +22,7 @@ struct apus_exec {
     apus_gpu *gpu;
     apusi_arena *arena;     /* the newest, largest one */
     apusi_profile *profile; /* NULL: nothing is profiled */
+    double share;           /* of a segment's usual work */
 };
 
 typedef struct apusi_segment {

@@ -15,6 +15,7 @@ static double segment_seconds(const apus_caps *caps, const apus_item *item)
 static apus_status cut(apus_plan *plan)
 {
     const apus_list *list = &plan->list;
+    const double most = SEGMENT_SECONDS * plan->exec->share;
     double seconds = 0;
 
     plan->segments = apus_calloc(list->n_items + 1, sizeof(*plan->segments));
@@ -22,7 +23,7 @@ static apus_status cut(apus_plan *plan)
         return APUS_ERR_MEMORY;
     for (uint32_t i = 0; i < list->n_items; i++) {
         const double s = segment_seconds(apus_gpu_caps(plan->exec->gpu), &list->items[i]);
-        if (plan->n_segments == 0 || seconds + s > SEGMENT_SECONDS) {
+        if (plan->n_segments == 0 || seconds + s > most) {
             plan->segments[plan->n_segments++] = (apusi_segment) { .first = i };
             seconds = 0;
         }

@@ -14,6 +14,7 @@ apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu)
     if (!*out)
         return APUS_ERR_MEMORY;
     (*out)->gpu = gpu;
+    (*out)->share = 1;
     if (apus_env_get(APUS_MUTATE)[0])
         apus_log(APUS_LOG_WARN, "APUS_MUTATE: kernel %s computes nothing, all results are wrong",
                  apus_env_get(APUS_MUTATE));
@@ -48,6 +49,11 @@ void apus_exec_destroy(apus_exec **exec)
 apus_gpu *apus_exec_gpu(const apus_exec *exec)
 {
     return exec->gpu;
+}
+
+void apus_exec_bound(apus_exec *exec, double share)
+{
+    exec->share = share;
 }
 
 /* An arena of at least `bytes`, referenced for the caller. */
