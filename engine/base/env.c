@@ -40,6 +40,7 @@ static const char *const fault_names[APUS_FAULT_COUNT] = {
     [APUS_FAULT_GPU_ALLOC] = "gpu_alloc",
     [APUS_FAULT_HOST_ALLOC] = "host_alloc",
     [APUS_FAULT_FILE] = "file",
+    [APUS_FAULT_GPU_LOST] = "gpu_lost",
 };
 
 /* Calls until the one that fails; 0: none will. */

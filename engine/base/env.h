@@ -21,6 +21,7 @@ typedef enum apus_fault {
     APUS_FAULT_GPU_ALLOC,
     APUS_FAULT_HOST_ALLOC,
     APUS_FAULT_FILE,
+    APUS_FAULT_GPU_LOST, /* a submission or a wait */
     APUS_FAULT_COUNT
 } apus_fault;
 bool apus_fault_now(apus_fault kind);

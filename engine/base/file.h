@@ -22,6 +22,11 @@ apus_status apus_file_read(char **text, size_t *bytes, const char *path, uint64_
 apus_status apus_file_write(const char *path, const void *data, size_t bytes);
 /* Append and flush (logs). */
 apus_status apus_file_append(const char *path, const void *data, size_t bytes);
+/* Bytes of a plain file, 0 if there is none.  Errors: APUS_ERR_IO. */
+apus_status apus_file_bytes(uint64_t *bytes, const char *path);
+/* Take off what was appended behind the first `bytes`; a file that is not longer stays as it is.
+ * Errors: APUS_ERR_IO. */
+apus_status apus_file_cut(const char *path, uint64_t bytes);
 
 /* A file being written in pieces; nothing is seen under `path` before commit. */
 typedef struct apus_writer {

@@ -199,6 +199,34 @@ apus_status apus_file_append(const char *path, const void *data, size_t bytes)
     return error ? apusi_os_fail("append to", path, error) : APUS_OK;
 }
 
+apus_status apus_file_bytes(uint64_t *bytes, const char *path)
+{
+    int fd;
+    const apus_status st = open_regular(&fd, bytes, path);
+
+    if (st == APUS_OK)
+        close(fd);
+    else
+        *bytes = 0;
+    return st == APUS_ERR_MISSING ? APUS_OK : st;
+}
+
+apus_status apus_file_cut(const char *path, uint64_t bytes)
+{
+    uint64_t there;
+
+    APUS_FORWARD(apus_file_bytes(&there, path));
+    if (there <= bytes)
+        return APUS_OK;
+    const int fd = open_file(path, O_WRONLY);
+    if (fd < 0)
+        return write_fail("open", path, errno);
+    int error = ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
+    if (close(fd) != 0 && !error)
+        error = errno;
+    return error ? apusi_os_fail("shorten", path, error) : APUS_OK;
+}
+
 apus_status apus_writer_open(apus_writer *w, const char *path)
 {
     apus_status st;

@@ -235,7 +235,8 @@ void apus_gpu_destroy(apus_gpu **gpu_at)
     if (!gpu)
         return;
     if (gpu->device) {
-        gpu->vk.vkDeviceWaitIdle(gpu->device);
+        if (!gpu->lost) /* a lost device is never waited for without a limit */
+            gpu->vk.vkDeviceWaitIdle(gpu->device);
         apusi_memory_release(gpu);
         apusi_kernels_release(gpu);
         apusi_cache_close(gpu);

@@ -126,11 +126,12 @@ void apus_commands_profile(apus_commands *c, bool on);
 apus_status apus_commands_times(apus_commands *c, double *ns, uint32_t room, uint32_t *n);
 
 /* Submit lists in order.  A list may be submitted again once its last submission is done.
- * *ticket is waited for with apus_gpu_wait.  Errors: APUS_ERR_DEVICE (lost), APUS_ERR_MEMORY. */
+ * *ticket is waited for with apus_gpu_wait.  Errors: APUS_ERR_LOST (with the kernel submitted last;
+ * a lost device can only be destroyed), APUS_ERR_DEVICE, APUS_ERR_MEMORY. */
 apus_status apus_gpu_submit(apus_gpu *gpu, apus_commands *const *lists, uint32_t n,
                             uint64_t *ticket);
-/* Wait at most `timeout_ns` (0: for ever).  Errors: APUS_ERR_DEVICE (also after a message of the
- * validation layer). */
+/* Wait at most `timeout_ns` (0: for ever); a lost device is not waited for.
+ * Errors: APUS_ERR_LOST, APUS_ERR_DEVICE (also after a message of the validation layer). */
 apus_status apus_gpu_wait(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns);
 /* Buffers are found by address for copies, fills and indirect dispatches of address ranges. */
 const apus_buffer *apus_gpu_buffer_at(const apus_gpu *gpu, apus_addr address, uint64_t bytes);

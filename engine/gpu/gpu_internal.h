@@ -200,6 +200,9 @@ apus_status apusi_vk_fail(apus_gpu *gpu, VkResult result, const char *what);
         }                                                                                          \
     } while (0)
 
+/* queue.c: the device is lost; from here on nothing is submitted or waited for. */
+void apusi_lost(apus_gpu *gpu);
+
 /* memory.c */
 void apusi_memory_release(apus_gpu *gpu);
 

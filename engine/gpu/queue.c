@@ -2,9 +2,11 @@
  * n. */
 #include <stdio.h>
 
+#include "env.h"
 #include "gpu_internal.h"
 
 #define MOST_LISTS 64 /* command buffers of one VkSubmitInfo */
+#define SETTLE_NS (10ull * 1000 * 1000 * 1000)
 
 static apus_status submit_some(apus_gpu *gpu, apus_commands *const *lists, uint32_t n)
 {
@@ -31,6 +33,8 @@ static apus_status submit_some(apus_gpu *gpu, apus_commands *const *lists, uint3
         .signalSemaphoreCount = 1,
         .pSignalSemaphores = &gpu->timeline,
     };
+    if (apus_fault_now(APUS_FAULT_GPU_LOST))
+        APUSI_VK(gpu, "vkQueueSubmit", VK_ERROR_DEVICE_LOST);
     APUSI_VK(gpu, "vkQueueSubmit", gpu->vk.vkQueueSubmit(gpu->queue, 1, &info, VK_NULL_HANDLE));
     gpu->submitted = value;
 fail:
@@ -41,18 +45,16 @@ apus_status apus_gpu_submit(apus_gpu *gpu, apus_commands *const *lists, uint32_t
                             uint64_t *ticket)
 {
     *ticket = gpu->submitted;
-    if (gpu->lost)
-        return apusi_vk_fail(gpu, VK_ERROR_DEVICE_LOST, "submit");
+    if (gpu->lost) /* described when it was seen */
+        return APUS_ERR_LOST;
     for (uint32_t at = 0; at < n; at += MOST_LISTS)
         APUS_FORWARD(submit_some(gpu, lists + at, n - at < MOST_LISTS ? n - at : MOST_LISTS));
     *ticket = gpu->submitted;
     return APUS_OK;
 }
 
-/* vkWaitSemaphores, never the counter: drivers that run nothing leave the counter at 0. */
-apus_status apus_gpu_wait(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns)
+static VkResult wait_for(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns)
 {
-    apus_status st = APUS_OK;
     const VkSemaphoreWaitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
         .semaphoreCount = 1,
@@ -60,11 +62,33 @@ apus_status apus_gpu_wait(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns)
         .pValues = &ticket,
     };
 
+    return gpu->vk.vkWaitSemaphores(gpu->device, &info, timeout_ns);
+}
+
+/* A lost device answers its last wait at once, as it must.  Where a driver has lost a part of it,
+ * the rest may still write, and its buffers are freed next: it is given some time, not for ever. */
+void apusi_lost(apus_gpu *gpu)
+{
+    if (gpu->lost)
+        return;
+    gpu->lost = true;
+    if (gpu->timeline)
+        wait_for(gpu, gpu->submitted, SETTLE_NS);
+}
+
+/* vkWaitSemaphores, never the counter: drivers that run nothing leave the counter at 0. */
+apus_status apus_gpu_wait(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns)
+{
+    apus_status st = APUS_OK;
+
+    if (gpu->lost) /* described when it was seen */
+        return APUS_ERR_LOST;
     if (ticket > gpu->submitted)
         return apus_fail(APUS_ERR_ARG, "wait for submission %llu of %llu",
                          (unsigned long long)ticket, (unsigned long long)gpu->submitted);
-    const VkResult result =
-        gpu->vk.vkWaitSemaphores(gpu->device, &info, timeout_ns ? timeout_ns : UINT64_MAX);
+    const VkResult result = apus_fault_now(APUS_FAULT_GPU_LOST)
+                                ? VK_ERROR_DEVICE_LOST
+                                : wait_for(gpu, ticket, timeout_ns ? timeout_ns : UINT64_MAX);
     if (result == VK_TIMEOUT)
         return apus_fail(APUS_ERR_DEVICE, "%s: not done after %.3f s%s%s", gpu->physical.caps.name,
                          (double)timeout_ns * 1e-9, gpu->last_kernel[0] ? ", last kernel: " : "",

@@ -45,8 +45,8 @@ apus_status apusi_vk_fail(apus_gpu *gpu, VkResult result, const char *what)
         return apus_fail(APUS_ERR_MEMORY, "%s: %s: %s", device, what, apusi_result_text(result));
     if (result == VK_ERROR_DEVICE_LOST) {
         if (gpu)
-            gpu->lost = true;
-        return apus_fail(APUS_ERR_DEVICE,
+            apusi_lost(gpu);
+        return apus_fail(APUS_ERR_LOST,
                          "%s: %s: the device was lost%s%s; a dispatch ran too long, or the driver "
                          "failed (see the system log)",
                          device, what,

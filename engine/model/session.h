@@ -48,7 +48,7 @@ apus_cache *apus_session_cache(apus_session *session);
 
 /* Run the items' tokens (n summed <= chunk) and draw one id each into ids (may be NULL).
  * Errors: APUS_ERR_ARG (more tokens than a chunk, a position past the model's), APUS_ERR_MEMORY,
- * APUS_ERR_DEVICE, APUS_ERR_CANCELLED. */
+ * APUS_ERR_DEVICE, APUS_ERR_LOST, APUS_ERR_CANCELLED. */
 apus_status apus_session_run(apus_session *session, const apus_session_item *items,
                              uint32_t n_items, uint32_t *ids, const apus_cancel *cancel);
 /* The same for one sequence, and the logits of every token: (n, V) f32 into `logits`. */

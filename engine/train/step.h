@@ -61,7 +61,8 @@ apus_status apus_train_step_prepare(apus_train_step *s, uint32_t tokens, uint32_
 
 /* Forward and backward of a micro batch; gradients are added up.  `scale` is 1 / (trained tokens
  * of the whole effective batch); `number` is the optimizer step it belongs to, from 1.
- * Errors: APUS_ERR_ARG (no label, too many sequences), APUS_ERR_DEVICE, APUS_ERR_CANCELLED. */
+ * Errors: APUS_ERR_ARG (no label, too many sequences), APUS_ERR_DEVICE, APUS_ERR_LOST,
+ * APUS_ERR_CANCELLED. */
 apus_status apus_train_micro(apus_train_step *s, const apus_train_sequence *seqs, uint32_t n,
                              double scale, uint64_t number, uint32_t seed,
                              const apus_cancel *cancel);

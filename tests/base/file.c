@@ -62,6 +62,7 @@ TEST(write_then_read)
     char *path = in_folder("plain");
     char *text;
     size_t bytes;
+    uint64_t length;
 
     CHECK_OK(apus_file_write(path, "first", 5));
     CHECK(holds(path, "first"));
@@ -77,9 +78,21 @@ TEST(write_then_read)
     CHECK_OK(apus_file_append(path, "one\n", 4));
     CHECK_OK(apus_file_append(path, "two\n", 4));
     CHECK(holds(path, "one\ntwo\n"));
+    CHECK_OK(apus_file_bytes(&length, path));
+    CHECK_EQ_U64(length, 8);
+    CHECK_OK(apus_file_cut(path, 9)); /* is not made longer */
+    CHECK_OK(apus_file_cut(path, 4));
+    CHECK(holds(path, "one\n"));
+    CHECK_OK(apus_file_append(path, "2\n", 2));
+    CHECK(holds(path, "one\n2\n"));
     CHECK_OK(apus_path_remove(path));
     CHECK(!apus_path_exists(path));
     CHECK_OK(apus_path_remove(path));
+    CHECK_OK(apus_file_bytes(&length, path));
+    CHECK_EQ_U64(length, 0);
+    CHECK_OK(apus_file_cut(path, 0));
+    CHECK(!apus_path_exists(path));
+    CHECK_FAILS(apus_file_bytes(&length, harness_folder()), APUS_ERR_IO, "is a directory");
     apus_free(path);
 }
 

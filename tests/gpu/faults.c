@@ -70,6 +70,59 @@ TEST(host_memory_fails_at_each_call)
     fail_each(APUS_FAULT_HOST_ALLOC, 8);
 }
 
+/* Each submission and each wait of the scenario loses the device: a status that says so with the
+ * kernel, an end without a wait for ever, and a device that can be opened again. */
+TEST(device_is_lost_at_each_call)
+{
+    uint32_t failures = 0;
+
+    setenv("APUS_CACHE_DIR", harness_folder(), 0);
+    if (scenario() == APUS_ERR_MISSING) {
+        harness_skip("%s", apus_error_text());
+        return;
+    }
+    for (uint32_t n = 1;; n++) {
+        apus_fault_set(APUS_FAULT_GPU_LOST, n);
+        const apus_status st = scenario();
+        const bool fired = !apus_fault_pending(APUS_FAULT_GPU_LOST);
+
+        apus_fault_set(APUS_FAULT_GPU_LOST, 0);
+        if (!fired)
+            break;
+        failures++;
+        CHECK_FAILS(st, APUS_ERR_LOST, ": the device was lost");
+        if (n > 2) /* before that only a copy was submitted */
+            CHECK(strstr(apus_error_text(), "last kernel submitted: probe; "));
+        CHECK_OK(scenario());
+    }
+    CHECK_EQ_U64(failures, 6);
+}
+
+/* After a loss nothing is waited for, whatever the ticket. */
+TEST(a_lost_device_is_not_waited_for)
+{
+    apus_gpu *gpu = gpu_test_open();
+    apus_commands *c = NULL;
+    uint64_t ticket;
+
+    if (!gpu)
+        return;
+    REQUIRE_OK(apus_commands_create(gpu, &c));
+    REQUIRE_OK(apus_commands_begin(c));
+    REQUIRE_OK(apus_commands_end(c));
+    REQUIRE_OK(apus_gpu_submit(gpu, &c, 1, &ticket));
+    REQUIRE_OK(apus_gpu_wait(gpu, ticket, 0));
+    apus_fault_set(APUS_FAULT_GPU_LOST, 1);
+    CHECK_FAILS(apus_gpu_wait(gpu, ticket, 0), APUS_ERR_LOST, "the device was lost");
+    apus_fail(APUS_ERR_ARG, "another");
+    CHECK(apus_gpu_wait(gpu, ticket, 0) == APUS_ERR_LOST);
+    CHECK(apus_gpu_wait(gpu, ticket + 1, 0) == APUS_ERR_LOST);
+    CHECK(apus_gpu_submit(gpu, &c, 1, &ticket) == APUS_ERR_LOST);
+    CHECK_EQ_STR(apus_error_text(), "another"); /* the loss was described when it was seen */
+    apus_commands_destroy(&c);
+    gpu_test_close(&gpu);
+}
+
 TEST(usage_and_too_much)
 {
     apus_gpu *gpu = gpu_test_open();

@@ -39,7 +39,7 @@ typedef struct apus_bench_peaks {
     double copy_bytes_s; /* read and written, together */
     double fma_flops_s;  /* f32, two operations each */
 } apus_bench_peaks;
-/* Errors: APUS_ERR_MEMORY, APUS_ERR_DEVICE. */
+/* Errors: APUS_ERR_MEMORY, APUS_ERR_DEVICE, APUS_ERR_LOST. */
 apus_status apus_bench_measure_peaks(apus_bench *bench, apus_bench_peaks *out);
 
 typedef struct apus_bench_test {
@@ -59,7 +59,7 @@ typedef struct apus_bench_run {
 /* One run of a test: the cache is emptied, filled up to `depth`, then timed.  Plans are made on
  * first use, so the first run of a test is a warm-up.
  * Errors: APUS_ERR_ARG (longer than max_tokens, nothing to do), APUS_ERR_MEMORY,
- * APUS_ERR_DEVICE. */
+ * APUS_ERR_DEVICE, APUS_ERR_LOST. */
 apus_status apus_bench_generate(apus_bench *bench, const apus_bench_test *test,
                                 apus_bench_run *out);
 
@@ -71,7 +71,7 @@ typedef struct apus_bench_train_params {
 
 /* One LoRA step (forward, backward, clip, AdamW) on all projections; the first call of a shape
  * makes its plans.  out->bytes is 0.
- * Errors: APUS_ERR_ARG, APUS_ERR_MEMORY, APUS_ERR_DEVICE, APUS_ERR_SUPPORT. */
+ * Errors: APUS_ERR_ARG, APUS_ERR_MEMORY, APUS_ERR_DEVICE, APUS_ERR_LOST, APUS_ERR_SUPPORT. */
 apus_status apus_bench_train(apus_bench *bench, const apus_bench_train_params *params,
                              apus_bench_run *out);
 

@@ -55,7 +55,7 @@ typedef struct apus_generate_result {
 
 /* Answer one prompt.  What it shares with the last call's text is not computed again.
  * Errors: APUS_ERR_ARG (an empty or too long prompt, an id outside the vocabulary, parameters
- * out of range), APUS_ERR_MEMORY, APUS_ERR_DEVICE. */
+ * out of range), APUS_ERR_MEMORY, APUS_ERR_DEVICE, APUS_ERR_LOST. */
 apus_status apus_generate(apus_generator *generator, const uint32_t *prompt, size_t n,
                           const apus_generate_params *params, apus_generate_result *result);
 
