@@ -122,6 +122,7 @@ apus_status apusi_checkpoint_write(apusi_trainer *t, uint64_t step, double epoch
     char *path = apus_format("%s/checkpoint-%llu", t->folder, (unsigned long long)step);
     char *tmp = path ? apus_format("%s.tmp", path) : NULL;
 
+    t->recovery.saving = true;
     if (!path || !tmp)
         APUS_TRY(APUS_ERR_MEMORY);
     APUS_TRY(check_space(t));
@@ -154,6 +155,8 @@ apus_status apusi_checkpoint_write(apusi_trainer *t, uint64_t step, double epoch
         apus_log(APUS_LOG_WARN, "%s", apus_error_text());
     apus_free(link);
     apusi_folder_trim(t);
+    APUS_TRY(apusi_recovery_mark(t));
+    t->recovery.saving = false;
     if (t->cb->checkpoint)
         t->cb->checkpoint(t->cb->user, t->last_checkpoint);
 fail:
@@ -218,7 +221,9 @@ static apus_status load_own_state(apusi_trainer *t, const char *folder)
         APUS_TRY(apus_fail(APUS_ERR_SUPPORT, "%s has format version %llu, this program reads %d",
                            path, (unsigned long long)version, FORMAT_VERSION));
     snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)apus_train_choices(t->step, NULL));
-    if (strcmp(hash, apus_json_string(s, "choices_hash", "")))
+    /* Fewer rows at once, for want of memory, may mean others; that was said. */
+    if (t->plan.batch == apus_sampler_plan_of(t->sampler).batch &&
+        strcmp(hash, apus_json_string(s, "choices_hash", "")))
         APUS_TRY(apus_fail(
             APUS_ERR_ARG,
             "the checkpoint was made with other algorithms (choices %s) than this run "

@@ -2,7 +2,7 @@
 #include "os.h"
 #include "trainer_internal.h"
 
-apus_status apusi_evaluate(apusi_trainer *t, uint64_t step, double epoch)
+static apus_status evaluate(apusi_trainer *t, uint64_t step, double epoch)
 {
     const uint32_t batch = t->p->eval_batch ? t->p->eval_batch : 1;
     const uint64_t start = apus_now_ns();
@@ -31,4 +31,12 @@ apus_status apusi_evaluate(apusi_trainer *t, uint64_t step, double epoch)
         t->state.best_step = step;
     }
     return apusi_log(t, step, epoch, values, APUS_COUNT(values));
+}
+
+apus_status apusi_evaluate(apusi_trainer *t, uint64_t step, double epoch)
+{
+    t->recovery.evaluating = true;
+    APUS_FORWARD(evaluate(t, step, epoch));
+    t->recovery.evaluating = false;
+    return APUS_OK;
 }

@@ -91,7 +91,7 @@ static apus_status write_report(apusi_trainer *t, const apus_curve *curves, size
                                .trained_parameters =
                                    t->adapters ? t->adapters->slots[0].n_params : about.n_params,
                                .planned_bytes = t->planned_bytes,
-                               .peak_bytes = apus_model_memory(t->model).device_peak,
+                               .peak_bytes = apusi_device_peak(t),
                                .seconds = seconds,
                                .steps = t->steps_done,
                                .tokens = t->tokens,
@@ -126,7 +126,7 @@ apus_status apusi_finish(apusi_trainer *t, double epoch)
     t->result->tokens = t->tokens;
     t->result->steps = t->steps_done;
     t->result->train_loss = t->plan.max_steps ? t->loss_sum / (double)t->plan.max_steps : 0;
-    t->result->device_peak = apus_model_memory(t->model).device_peak;
+    t->result->device_peak = apusi_device_peak(t);
     t->result->host_peak = apus_peak_rss();
     APUS_TRY(closing_lines(t, epoch, seconds));
     APUS_TRY(apus_run_log_curves(t->log, &curves, &n));

@@ -187,6 +187,19 @@ apus_status apus_run_log_add(apus_run_log *log, const apus_log_entry *entry, con
     return st;
 }
 
+apus_status apus_run_log_mark(const apus_run_log *log, apus_log_mark *out)
+{
+    out->entries = cJSON_GetArraySize(log->history);
+    return apus_file_bytes(&out->bytes, log->path);
+}
+
+apus_status apus_run_log_rewind(apus_run_log *log, const apus_log_mark *mark)
+{
+    for (int n = cJSON_GetArraySize(log->history); n > mark->entries; n--)
+        cJSON_DeleteItemFromArray(log->history, n - 1);
+    return apus_file_cut(log->path, mark->bytes);
+}
+
 static const struct {
     const char *prefix;
     const char *keys[3];

@@ -40,6 +40,15 @@ void apus_run_log_close(apus_run_log **log);
  * Errors: APUS_ERR_IO, APUS_ERR_MEMORY. */
 apus_status apus_run_log_add(apus_run_log *log, const apus_log_entry *entry, const char **console);
 
+/* Where a log stands, and back there: what was added since is taken out of the file and of the
+ * history.  Errors: APUS_ERR_IO. */
+typedef struct apus_log_mark {
+    uint64_t bytes;
+    int entries;
+} apus_log_mark;
+apus_status apus_run_log_mark(const apus_run_log *log, apus_log_mark *out);
+apus_status apus_run_log_rewind(apus_run_log *log, const apus_log_mark *mark);
+
 /* PREFIX_runtime, PREFIX_samples_per_second, PREFIX_steps_per_second with the digits they are
  * logged with.  `prefix` is "train" or "eval". */
 void apus_log_speed(apus_log_value values[3], const char *prefix, double seconds, double samples,

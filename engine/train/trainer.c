@@ -27,6 +27,7 @@ static void release(apusi_trainer *t)
     apus_free(t->best_checkpoint);
     apus_free(t->last_checkpoint);
     apus_free(t->parameter_info);
+    apusi_recovery_release(&t->recovery);
 }
 
 /* ---- before the device ---- */
@@ -94,6 +95,13 @@ static uint64_t interval(int strategy, double steps, uint64_t all)
     return n < 1 ? 1 : (uint64_t)n;
 }
 
+const char *apusi_torch_dtype(const apusi_trainer *t)
+{
+    return t->model->cache_dtype == APUS_F16    ? "float16"
+           : t->model->cache_dtype == APUS_BF16 ? "bfloat16"
+                                                : "float32";
+}
+
 static apus_status tell_plan(apusi_trainer *t)
 {
     apus_model_about about;
@@ -133,9 +141,7 @@ static apus_status tell_plan(apusi_trainer *t)
         .device_bytes = use.device,
         .host_bytes = use.host + apus_peak_rss(),
         .device_heap = caps->heap,
-        .dtype = t->model->cache_dtype == APUS_F16    ? "float16"
-                 : t->model->cache_dtype == APUS_BF16 ? "bfloat16"
-                                                      : "float32",
+        .dtype = apusi_torch_dtype(t),
         .dtype_used = apus_plan_about(micro)->narrow,
         .seconds = per_token * run_tokens / rate,
     };
@@ -154,8 +160,7 @@ apus_status apusi_log(apusi_trainer *t, uint64_t step, double epoch, const apus_
                                    .values = values,
                                    .n_values = n,
                                    .elapsed_s = apusi_elapsed(t),
-                                   .memory_gib = (double)apus_model_memory(t->model).device_peak /
-                                                 1073741824 };
+                                   .memory_gib = (double)apusi_device_peak(t) / 1073741824 };
     const char *line = NULL;
 
     APUS_FORWARD(apus_run_log_add(t->log, &entry, &line));
@@ -264,9 +269,11 @@ static apus_status loop(apusi_trainer *t, double *epoch)
 
     *epoch = 0;
     while (apus_sampler_next(t->sampler, &s)) {
+        t->recovery.step = s.number;
         apus_status st = run_step(t, &s, &numbers);
         if (st == APUS_OK) {
             last = s.number;
+            apusi_recovery_progress(t, last);
             *epoch = s.epoch;
             st = after_step(t, &s, &numbers); /* an evaluation may be cancelled too */
         }
@@ -275,6 +282,21 @@ static apus_status loop(apusi_trainer *t, double *epoch)
         APUS_FORWARD(st);
     }
     return APUS_OK;
+}
+
+/* All steps, over again from a checkpoint where the device fails. */
+static apus_status run_steps(apusi_trainer *t, double *epoch)
+{
+    apus_status st;
+
+    APUS_FORWARD(apusi_recovery_begin(t));
+    do {
+        st = loop(t, epoch);
+        if (st == APUS_OK)
+            return APUS_OK;
+        st = apusi_recover(t, st);
+    } while (st == APUS_OK);
+    return apusi_recovery_hint(t, st);
 }
 
 static apus_status open_logs(apusi_trainer *t)
@@ -325,7 +347,7 @@ apus_status apus_train(const apus_train_params *params, const apus_train_callbac
     if (params->resume)
         APUS_TRY(apusi_checkpoint_resume(&t, params->resume));
     t.begin_ns = apus_now_ns();
-    APUS_TRY(loop(&t, &epoch));
+    APUS_TRY(run_steps(&t, &epoch));
     APUS_TRY(apusi_finish(&t, epoch));
 fail:
     release(&t);

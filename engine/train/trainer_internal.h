@@ -1,6 +1,6 @@
 /* trainer_internal.h - the state of a training run, shared by the files that it is split into:
  * rows.c (encoding), fit.c (model, plans, memory), folder.c (the run's folder), checkpoint.c,
- * evaluate.c, finish.c, trainer.c. */
+ * evaluate.c, recover.c, finish.c, trainer.c. */
 #ifndef APUSI_TRAINER_INTERNAL_H
 #define APUSI_TRAINER_INTERNAL_H
 
@@ -26,6 +26,26 @@ typedef struct apusi_window {
     double loss, correct, tokens;
     uint64_t steps;
 } apusi_window;
+
+/* What lets a run go on after its device has failed (recover.c). */
+typedef struct apusi_recovery {
+    apus_train_params params; /* those in force: t->p once steps run */
+    char device[33];          /* uuid of the first one */
+    const char *begun_from;   /* checkpoint that the run was resumed from, or NULL */
+    char *from;               /* the one that the model was last reloaded from, or NULL */
+    uint32_t batch;           /* of a micro batch, at the beginning */
+    uint64_t first_step;      /* done before the run began */
+    uint64_t step, furthest;  /* being run; the most that were done */
+    bool evaluating, saving, reopening;
+    uint32_t tries;         /* since a step was done that had not been */
+    uint32_t halvings;      /* of the work in a submission */
+    uint64_t peak;          /* device memory before it was closed */
+    uint64_t host_failures; /* of allocations, before the first step */
+    /* Where logs and batches stood at the newest checkpoint, or at the beginning. */
+    apus_log_mark log_mark;
+    uint64_t board_mark;
+    uint32_t marked_batch, marked_accumulation;
+} apusi_recovery;
 
 typedef struct apusi_trainer {
     const apus_train_params *p;
@@ -58,6 +78,7 @@ typedef struct apusi_trainer {
     apus_trainer_state state;
     char *best_checkpoint, *last_checkpoint;
     char *parameter_info;
+    apusi_recovery recovery;
 } apusi_trainer;
 
 apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows *out);
@@ -90,6 +111,21 @@ apus_status apusi_evaluate(apusi_trainer *t, uint64_t step, double epoch);
 /* Log values: file, board, console. */
 apus_status apusi_log(apusi_trainer *t, uint64_t step, double epoch, const apus_log_value *values,
                       size_t n);
+/* Remember what is needed after a failure: before the first step, after each checkpoint, after each
+ * step. */
+apus_status apusi_recovery_begin(apusi_trainer *t);
+apus_status apusi_recovery_mark(apusi_trainer *t);
+void apusi_recovery_progress(apusi_trainer *t, uint64_t step);
+/* Steps ended with `st`: open the device again and stand where the newest checkpoint stands.  Any
+ * other failure is given back, as is that of a device which fails too often. */
+apus_status apusi_recover(apusi_trainer *t, apus_status st);
+/* Add to the text of a failure what the run can go on from. */
+apus_status apusi_recovery_hint(const apusi_trainer *t, apus_status st);
+void apusi_recovery_release(apusi_recovery *r);
+/* Most bytes held on the device, this one and those before. */
+uint64_t apusi_device_peak(const apusi_trainer *t);
+/* "float32", "float16" or "bfloat16": the type that the model is computed with. */
+const char *apusi_torch_dtype(const apusi_trainer *t);
 /* The closing lines, pictures and the report. */
 apus_status apusi_finish(apusi_trainer *t, double epoch);
 double apusi_elapsed(const apusi_trainer *t);

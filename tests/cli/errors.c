@@ -441,6 +441,25 @@ TEST(an_interrupted_training_leaves_a_checkpoint)
     apus_free(line);
 }
 
+/* An accident of the device is a warning and no end. */
+TEST(a_training_survives_its_device)
+{
+    const char *folder = workplace();
+    child c;
+
+    if (!has_device())
+        return;
+    REQUIRE(run_with(&c, SFT FEW "--max_steps 60 --save_steps 2",
+                     &(child_params) { .folder = folder, .env = { "APUS_FAULT=gpu_lost:300" } }));
+    if (!CHECK_EQ_U64(c.code, 0))
+        fprintf(stderr, "%s\n", c.err);
+    says(&c, "[WARNING:apus] in step ");
+    says(&c, ": the device was lost, last kernel submitted: ");
+    says(&c, "[WARNING:apus] going on after step ");
+    says(&c, "last_model_checkpoint: ");
+    child_release(&c);
+}
+
 TEST(a_chat_ends_quietly_where_its_input_ends)
 {
     const child_params p[] = {

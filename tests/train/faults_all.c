@@ -5,7 +5,7 @@
 TEST(device_allocations)
 {
     faults_each(APUS_FAULT_GPU_ALLOC, generate_once, 1, 1, 10);
-    faults_each(APUS_FAULT_GPU_ALLOC, train_once, 1, 1, 20);
+    faults_each(APUS_FAULT_GPU_ALLOC, train_once, 1, 1, 16); /* those of steps are survived */
 }
 
 TEST(files)

@@ -90,8 +90,12 @@ typedef struct apus_train_result {
     uint64_t device_peak, host_peak;
 } apus_train_result;
 
-/* Train.  Errors: APUS_ERR_ARG, those of the model, the data and the device; APUS_ERR_IO (a full
- * disk, a read-only folder: what was being written); APUS_ERR_CANCELLED (after a checkpoint). */
+/* Train.  A device that is lost on the way, or has no memory left, is opened again, and the run
+ * goes on from its newest checkpoint, with a warning.  The text of a failure on the way names that
+ * checkpoint.
+ * Errors: APUS_ERR_ARG, those of the model, the data and the device; APUS_ERR_LOST, APUS_ERR_MEMORY
+ * (opened again several times without a new step); APUS_ERR_IO (a full disk, a read-only folder:
+ * what was being written); APUS_ERR_CANCELLED (after a checkpoint). */
 apus_status apus_train(const apus_train_params *params, const apus_train_callbacks *callbacks,
                        apus_train_result *result);
 
