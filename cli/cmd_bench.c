@@ -154,6 +154,7 @@ static apus_status open_bench(run *r)
     APUS_FORWARD(apus_bench_open(&r->bench, r->o.model,
                                  &(apus_bench_params) {
                                      .device = r->o.device,
+                                     .torch_dtype = r->o.torch_dtype,
                                      .max_tokens = (uint32_t)most,
                                  }));
     s->model_path = r->o.model;

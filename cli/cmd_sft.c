@@ -27,16 +27,14 @@ static void tell_folder(void *user, const char *path)
     apus_log(APUS_LOG_INFO, "The logging file will be saved in: %s/logging.jsonl", path);
 }
 
-/* Sums, adapters, gradients and moments are f32 whatever torch_dtype is. */
+/* Sums, what is trained, its gradients and moments are f32 whatever torch_dtype is. */
 static void tell_numbers(const apus_train_plan_info *info)
 {
-    if (!strcmp(info->dtype, "float32"))
-        apus_log(APUS_LOG_INFO, "numbers: float32");
-    else if (info->dtype_used)
-        apus_log(APUS_LOG_INFO, "numbers: float32, factors of products %s", info->dtype);
+    if (strcmp(info->dtype, "float32"))
+        apus_log(APUS_LOG_INFO, "numbers: activations %s, sums float32", info->dtype);
     else
-        apus_log(APUS_LOG_INFO,
-                 "numbers: float32; this device has no faster way for products of %s", info->dtype);
+        apus_log(APUS_LOG_INFO, "numbers: float32%s",
+                 info->narrow ? ", factors of products in 16 bits" : "");
 }
 
 static void tell_memory(const apus_train_plan_info *info)

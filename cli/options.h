@@ -129,6 +129,7 @@ enum { APUS_BENCH_MOST = 16 };
 typedef struct apus_bench_options {
     const char *model; /* never NULL */
     const char *device;
+    const char *torch_dtype; /* NULL: the model's */
     uint64_t n_prompt[APUS_BENCH_MOST], n_gen[APUS_BENCH_MOST], n_depth[APUS_BENCH_MOST];
     size_t n_prompts, n_gens, n_depths;
     uint64_t pairs[APUS_BENCH_MOST][2]; /* prompt, then answer, in one run */

@@ -73,6 +73,7 @@ apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args)
     APUS_FORWARD(numbers(out->n_depth, &out->n_depths, args, "n_depth"));
     APUS_FORWARD(read_pairs(out, args));
     out->device = apus_args_text(args, "device");
+    out->torch_dtype = apus_args_text(args, "torch_dtype");
     out->repetitions = (uint32_t)apus_args_uint(args, "repetitions");
     out->train_tokens = apus_args_uint(args, "train");
     out->output = apus_args_text(args, "output");

@@ -1,14 +1,15 @@
 #version 450
 /* y = a + b, element by element.
  *
- *   a, b (rows, cols) f32  ->  y (rows, cols) f32
+ *   a, b (rows, cols)  ->  y (rows, cols);  all f32, f16 or bf16
  *
- * One element an invocation, the grid folded into two dimensions. */
+ * Four elements an invocation, the grid folded into two dimensions. */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
 #include "args/add.h"
 
 layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_add_push p; };
 
 void main()
@@ -17,6 +18,7 @@ void main()
                    + gl_LocalInvocationID.x;
     const uint n = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul) * p.cols;
 
-    if (i < n)
-        BufF(p.y).v[i] = BufF(p.a).v[i] + BufF(p.b).v[i];
+    if (4 * i < n)
+        apus_store4_of(TYPE, p.y, i, n,
+                       apus_load4_of(TYPE, p.a, i, n) + apus_load4_of(TYPE, p.b, i, n));
 }

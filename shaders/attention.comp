@@ -1,8 +1,8 @@
 #version 450
 /* o[t,h] = sum_j softmax_j(scale * q[t,h] . k[j,h/G]) v[j,h/G] over the keys j that row t sees
  *
- *   q (T, H*E) f32  k, v: rows of (K*E) by page, f32, f16 or bf16  ->  o (T, H*E) f32, lse (T,
- *   H) f32
+ *   q (T, H*E)  k, v: rows of (K*E) by page  ->  o (T, H*E), lse (T, H) f32;  the others f32, f16
+ *   or bf16
  *
  * One pass with a running maximum and sum: Dao, FlashAttention-2, 2023 (arXiv:2307.08691),
  * algorithm 1.
@@ -29,7 +29,7 @@ void store(uint lane, uint part, uint lanes, uint kv, uint first, uint n)
         const uint at = head_index(row, p.heads, head, part);
         const float share = sum[t] > 0.0 ? 1.0 / sum[t] : 0.0;
         [[unroll]] for (uint e = 0; e < OWN; e++)
-            BufF4(p.o).v[at + e * SPLIT] = o[t * OWN + e] * share;
+            apus_store4(TYPE, p.o, at + e * SPLIT, o[t * OWN + e] * share);
         if (part == 0 && !apus_none(p.lse))
             BufF(p.lse).v[row * p.heads + head] = sum[t] > 0.0 ? top[t] + log(sum[t]) : NONE;
     }
@@ -56,7 +56,7 @@ void main()
         sum[t] = 0.0;
         pos[t] = BufU(p.pos).v[row];
         [[unroll]] for (uint e = 0; e < OWN; e++) {
-            q[t * OWN + e] = BufF4(p.q).v[at + e * SPLIT] * p.scale;
+            q[t * OWN + e] = apus_load4(TYPE, p.q, at + e * SPLIT) * p.scale;
             o[t * OWN + e] = vec4(0.0);
         }
     }
@@ -76,7 +76,8 @@ void main()
                 const vec4 k = apus_load4(KV_TYPE, k_at, e * SPLIT + part);
                 [[unroll]] for (uint t = 0; t < TM; t++) {
                     const vec4 own_q =
-                        KEEP == 1 ? q[t * OWN + e] : BufF4(p.q).v[own[t] + e * SPLIT] * p.scale;
+                        KEEP == 1 ? q[t * OWN + e]
+                                  : apus_load4(TYPE, p.q, own[t] + e * SPLIT) * p.scale;
                     x[t * KEYS + j] += own_q.x * k.x;
                     x[t * KEYS + j] += own_q.y * k.y;
                     x[t * KEYS + j] += own_q.z * k.z;

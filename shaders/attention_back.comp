@@ -4,7 +4,8 @@
  *
  *   d_q[t,h] = acc[t,h] + scale * sum_j dS[t,j] k[j]
  *
- *   q, o, do (T, H*E)  k, v (T, K*E) f32, lse (T, H)  ->  d_q (T, H*E) f32, dot (T, H) f32
+ *   q, o, do (T, H*E)  k, v (T, K*E), lse (T, H) f32  ->  d_q (T, H*E), dot (T, H) f32;  the others
+ *   f32, f16 or bf16
  *
  * The probabilities are made again, never stored (arXiv:2307.08691, algorithm 2).  The same
  * division of
@@ -19,12 +20,13 @@ float x[TM], y[TM];
 /* x + q . k and y + d_o . v, of the e-th vec4 that the lane has of each. */
 void dots(uint e, uint part, uvec2 k_at, uvec2 v_at)
 {
-    const vec4 k = BufF4(k_at).v[e * SPLIT + part], v = BufF4(v_at).v[e * SPLIT + part];
+    const vec4 k = apus_load4(KV_TYPE, k_at, e * SPLIT + part);
+    const vec4 v = apus_load4(KV_TYPE, v_at, e * SPLIT + part);
 
     [[unroll]] for (uint t = 0; t < TM; t++) {
         const uint at = own[t] + e * SPLIT;
-        const vec4 own_q = KEEP == 1 ? q[t * OWN + e] : BufF4(p.q).v[at] * p.scale;
-        const vec4 own_d = KEEP == 1 ? d_o[t * OWN + e] : BufF4(p.d_o).v[at];
+        const vec4 own_q = KEEP == 1 ? q[t * OWN + e] : apus_load4(TYPE, p.q, at) * p.scale;
+        const vec4 own_d = KEEP == 1 ? d_o[t * OWN + e] : apus_load4(TYPE, p.d_o, at);
         x[t] += own_q.x * k.x;
         x[t] += own_q.y * k.y;
         x[t] += own_q.z * k.z;
@@ -58,10 +60,10 @@ void main()
         pos[t] = BufU(p.pos).v[row];
         lse[t] = BufF(p.lse).v[row * p.heads + head];
         [[unroll]] for (uint e = 0; e < OWN; e++) {
-            q[t * OWN + e] = BufF4(p.q).v[at + e * SPLIT] * p.scale;
-            d_o[t * OWN + e] = BufF4(p.d_o).v[at + e * SPLIT];
+            q[t * OWN + e] = apus_load4(TYPE, p.q, at + e * SPLIT) * p.scale;
+            d_o[t * OWN + e] = apus_load4(TYPE, p.d_o, at + e * SPLIT);
             d_q[t * OWN + e] = vec4(0.0);
-            sum += dot(d_o[t * OWN + e], BufF4(p.o).v[at + e * SPLIT]);
+            sum += dot(d_o[t * OWN + e], apus_load4(TYPE, p.o, at + e * SPLIT));
         }
         dot_o[t] = across(sum);
         if (part == 0 && t * lanes + lane < n * GROUP)
@@ -92,7 +94,7 @@ void main()
             x[t] = sees(pos[t], j, n_keys) ? exp(x[t] - lse[t]) * (y[t] - dot_o[t]) * p.scale : 0.0;
         read_again();
         [[unroll]] for (uint e = 0; e < OWN; e++) {
-            const vec4 k = BufF4(k_at).v[e * SPLIT + part];
+            const vec4 k = apus_load4(KV_TYPE, k_at, e * SPLIT + part);
             [[unroll]] for (uint t = 0; t < TM; t++)
                 d_q[t * OWN + e] += x[t] * k;
         }
@@ -104,8 +106,8 @@ void main()
         const uint at = head_index(first + r / GROUP, p.heads, kv * GROUP + r % GROUP, part);
         [[unroll]] for (uint e = 0; e < OWN; e++) {
             if (!apus_none(p.acc_q))
-                d_q[t * OWN + e] += BufF4(p.acc_q).v[at + e * SPLIT];
-            BufF4(p.d_q).v[at + e * SPLIT] = d_q[t * OWN + e];
+                d_q[t * OWN + e] += apus_load4(TYPE, p.acc_q, at + e * SPLIT);
+            apus_store4(TYPE, p.d_q, at + e * SPLIT, d_q[t * OWN + e]);
         }
     }
 }

@@ -5,7 +5,8 @@
  *
  * summed over the query rows t that see j and the heads of its group.
  *
- *   q, do (T, H*E), lse, dot (T, H)  k, v (T, K*E) f32  ->  d_k, d_v (T, K*E) f32
+ *   q, do (T, H*E), lse, dot (T, H) f32  k, v (T, K*E)  ->  d_k, d_v (T, K*E);  the others f32, f16
+ *   or bf16
  *
  * A lane (SPLIT of them, on GPUs) owns the key of one row; query rows are read at addresses that
  * are the same for all, in order; no atomics.  The rows of a sequence stand together, so a
@@ -19,9 +20,10 @@ vec4 k[OWN], v[OWN], d_k[OWN], d_v[OWN];
  * first. */
 void dots(uint e, uint own, uint part, uvec2 q_at, uvec2 o_at, inout float x, inout float y)
 {
-    const vec4 q = BufF4(q_at).v[e * SPLIT + part], d_o = BufF4(o_at).v[e * SPLIT + part];
-    const vec4 own_k = KEEP == 1 ? k[e] : BufF4(p.k).v[own + e * SPLIT] * p.scale;
-    const vec4 own_v = KEEP == 1 ? v[e] : BufF4(p.v).v[own + e * SPLIT];
+    const vec4 q = apus_load4(TYPE, q_at, e * SPLIT + part);
+    const vec4 d_o = apus_load4(TYPE, o_at, e * SPLIT + part);
+    const vec4 own_k = KEEP == 1 ? k[e] : apus_load4(KV_TYPE, p.k, own + e * SPLIT) * p.scale;
+    const vec4 own_v = KEEP == 1 ? v[e] : apus_load4(KV_TYPE, p.v, own + e * SPLIT);
 
     x += own_k.x * q.x;
     x += own_k.y * q.y;
@@ -36,7 +38,8 @@ void dots(uint e, uint own, uint part, uvec2 q_at, uvec2 o_at, inout float x, in
 /* Add what head `at` (row and head of the query) gives to the gradient of the lane's key. */
 void add_head(uint at, bool seen, uint own, uint part)
 {
-    const uvec2 q_at = apus_at(p.q, at, 16 * E4), o_at = apus_at(p.d_o, at, 16 * E4);
+    const uint bytes = E4 * 4 * apus_bytes(TYPE);
+    const uvec2 q_at = apus_at(p.q, at, bytes), o_at = apus_at(p.d_o, at, bytes);
     float x = 0.0, y = 0.0;
     uint i = 0;
 
@@ -53,8 +56,8 @@ void add_head(uint at, bool seen, uint own, uint part)
     const float prob = seen ? exp(x - BufF(p.lse).v[at]) : 0.0;
     const float ds = seen ? prob * (y - BufF(p.dot).v[at]) * p.scale : 0.0;
     [[unroll]] for (uint e = 0; e < OWN; e++) {
-        d_v[e] += prob * BufF4(o_at).v[e * SPLIT + part];
-        d_k[e] += ds * BufF4(q_at).v[e * SPLIT + part];
+        d_v[e] += prob * apus_load4(TYPE, o_at, e * SPLIT + part);
+        d_k[e] += ds * apus_load4(TYPE, q_at, e * SPLIT + part);
     }
 }
 
@@ -74,8 +77,8 @@ void main()
     const uint own = head_index(row, p.kv_heads, kv, part);
 
     [[unroll]] for (uint e = 0; e < OWN; e++) {
-        k[e] = BufF4(p.k).v[own + e * SPLIT] * p.scale;
-        v[e] = BufF4(p.v).v[own + e * SPLIT];
+        k[e] = apus_load4(KV_TYPE, p.k, own + e * SPLIT) * p.scale;
+        v[e] = apus_load4(KV_TYPE, p.v, own + e * SPLIT);
         d_k[e] = d_v[e] = vec4(0.0);
     }
     uint t = from;
@@ -95,10 +98,10 @@ void main()
         return;
     [[unroll]] for (uint e = 0; e < OWN; e++) {
         if (!apus_none(p.acc_k))
-            d_k[e] += BufF4(p.acc_k).v[own + e * SPLIT];
+            d_k[e] += apus_load4(KV_TYPE, p.acc_k, own + e * SPLIT);
         if (!apus_none(p.acc_v))
-            d_v[e] += BufF4(p.acc_v).v[own + e * SPLIT];
-        BufF4(p.d_k).v[own + e * SPLIT] = d_k[e];
-        BufF4(p.d_v).v[own + e * SPLIT] = d_v[e];
+            d_v[e] += apus_load4(KV_TYPE, p.acc_v, own + e * SPLIT);
+        apus_store4(KV_TYPE, p.d_k, own + e * SPLIT, d_k[e]);
+        apus_store4(KV_TYPE, p.d_v, own + e * SPLIT, d_v[e]);
     }
 }

@@ -1,7 +1,7 @@
 #version 450
 /* y[t,:] = w[ids[t],:]; an id past the table gives zeros.
  *
- *   ids (T) u32  w (V, D) any format  ->  y (T, D) f32
+ *   ids (T) u32  w (V, D) any format  ->  y (T, D) f32, f16 or bf16
  *
  * Four elements an invocation, the grid folded into two dimensions. */
 #extension GL_GOOGLE_include_directive : require
@@ -10,6 +10,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint W_TYPE = APUS_F32;
+layout(constant_id = 2) const uint TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_embed_push p; };
 
 void main()
@@ -28,5 +29,5 @@ void main()
             scale = apus_block_scale(W_TYPE, p.scales, id, p.scale_words, i >> 3);
         y = apus_weight4(W_TYPE, p.w, id, cols4, i, scale);
     }
-    BufF4(p.y).v[at] = y;
+    apus_store4(TYPE, p.y, at, y);
 }

@@ -2,7 +2,8 @@
 /* h[t,r] = sum_k x[t,k] a[r,k] with the adapter a of row t (0 where there is none, and past its
  * rank)
  *
- *   x (T, K) f32  index (T) u32: slot of the table  ->  h (T, R) f32;  K a multiple of 4
+ *   x (T, K) f32, f16 or bf16  index (T) u32: slot of the table
+ *   ->  h (T, R) f32;  K a multiple of 4
  *
  * The low-rank half of LoRA: Hu et al. 2021 (arXiv:2106.09685), section 4.1.  One subgroup a
  * workgroup, lanes along the rank, TM rows; rows are taken together while they share an adapter. */
@@ -12,6 +13,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TM = 8;
+layout(constant_id = 2) const uint TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_lora_push p; };
 #include "lora_table.glsl"
 
@@ -40,7 +42,7 @@ void main()
             do {
                 const vec4 a = BufF4(e.a).v[row * k4 + c];
                 [[unroll]] for (uint i = 0; i < TM; i++) {
-                    const vec4 x = BufF4(p.x).v[(m0 + i) * k4 + c];
+                    const vec4 x = apus_load4(TYPE, p.x, (m0 + i) * k4 + c);
                     sum[i] += x.x * a.x;
                     sum[i] += x.y * a.y;
                     sum[i] += x.z * a.z;
@@ -60,7 +62,7 @@ void main()
         uint c = 0;
         if (!apus_none(e.a))
             do {
-                const vec4 a = BufF4(e.a).v[row * k4 + c], x = BufF4(p.x).v[m * k4 + c];
+                const vec4 a = BufF4(e.a).v[row * k4 + c], x = apus_load4(TYPE, p.x, m * k4 + c);
                 sum += x.x * a.x;
                 sum += x.y * a.y;
                 sum += x.z * a.z;

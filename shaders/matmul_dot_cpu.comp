@@ -1,7 +1,8 @@
 #version 450
 /* y[n] = alpha * sum_k a[k] b[n,k] + bias[n] + acc[n] for CPU drivers: mat-vec by dot products.
  *
- *   a (1, K) f32  b (N, K) any format  ->  y (1, N) f32;  K a multiple of 32
+ *   a (1, K)  b (N, K) any format  ->  y (1, N);  a, y f32, f16 or bf16;  K a multiple of 32, N
+ *   even where y has 16 bits
  *
  * One subgroup a workgroup and as many rows of b as it has lanes; the lanes lie along K.  Every
  * address is the same for all lanes, so that the driver makes one load and a broadcast, in the
@@ -15,7 +16,10 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint B_TYPE = APUS_F32;
 layout(constant_id = 2) const uint LANES = 4; /* as constant 0: 4, 8, 16 or 32 */
+layout(constant_id = 3) const uint A_TYPE = APUS_F32;
+layout(constant_id = 4) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
+#define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
 /* A block is 32 k: WORDS words of 2^SHIFT weights; PIECES pieces with a k for each lane. */
@@ -32,7 +36,7 @@ void load_x(uint c)
 {
     [[unroll]] for (uint j = 0; j < PIECES; j++)
         [[unroll]] for (uint i = 0; i < LANES / 4; i++) {
-            const vec4 v = BufF4(p.a).v[(32 * c + j * LANES) / 4 + i];
+            const vec4 v = apus_load4(A_TYPE, p.a, (32 * c + j * LANES) / 4 + i);
             [[unroll]] for (uint e = 0; e < 4; e++)
                 x[j] = i + e == 0 || lane == 4 * i + e ? v[e] : x[j];
         }
@@ -102,5 +106,5 @@ void main()
     } while (++c < p.k >> 5);
     exchange();
     if (n0 + lane < p.n && rows > 0)
-        matmul_store1(0, n0 + lane, sum[0]);
+        matmul_store_lane(0, n0 + lane, sum[0]);
 }

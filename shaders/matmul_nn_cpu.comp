@@ -1,7 +1,8 @@
 #version 450
 /* y[m,n] = alpha * sum_k a[m,k] b[k,n] + acc[m,n] for CPU drivers: register tile.
  *
- *   a (M, K) f32  b (K, N) any format  ->  y (M, N) f32;  K and N multiples of 4 (quantized N: 32)
+ *   a (M, K)  b (K, N) any format  ->  y (M, N);  a, y f32, f16 or bf16;  K and N multiples of 4
+ *   (quantized N: 32)
  *
  * One subgroup a workgroup, four columns a lane, TM rows a lane; addresses of `a` are the same for
  * all lanes.  The gradient of a projection's input reads the weight's blocks in place.  Sums run in
@@ -14,6 +15,8 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TM = 16;
 layout(constant_id = 2) const uint B_TYPE = APUS_F32;
 layout(constant_id = 4) const uint CLAMP = 0;
+layout(constant_id = 5) const uint A_TYPE = APUS_F32;
+layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 
@@ -42,7 +45,7 @@ void main()
         const vec4 b2 = load_row(4 * c + 2, n4), b3 = load_row(4 * c + 3, n4);
         [[unroll]] for (uint i = 0; i < TM; i++) {
             const uint m = CLAMP == 1 ? min(m0 + i, p.m - 1) : m0 + i;
-            const vec4 a = BufF4(p.a).v[m * k4 + c];
+            const vec4 a = apus_load4(A_TYPE, p.a, m * k4 + c);
             sum[i] += a.x * b0;
             sum[i] += a.y * b1;
             sum[i] += a.z * b2;

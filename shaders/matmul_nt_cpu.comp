@@ -1,13 +1,15 @@
 #version 450
 /* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for CPU drivers: register tile.
  *
- *   a (M, K) f32  b (N, K) any format  ->  y (M, N) f32;  K a multiple of 8 (quantized: 32)
+ *   a (M, K)  b (N, K) any format  ->  y (M, N);  a, y f32, f16 or bf16;  K a multiple of 8
+ *   (quantized: 32), N even where y has 16 bits
  *
  * One subgroup a workgroup, lanes along N, TM rows a lane.  Every address of `a` is the same for
  * all
  * lanes (rows come from gl_WorkGroupID), which the driver turns into scalar loads; the only load a
  * lane makes itself is the weight.  No shared memory.  Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_shuffle : require
 #include "mem.glsl"
 #include "args/matmul.h"
 
@@ -16,20 +18,18 @@ layout(constant_id = 1) const uint TM = 32;
 layout(constant_id = 2) const uint B_TYPE = APUS_F32;
 layout(constant_id = 3) const uint UNROLL = 1; /* chunks of 8 k in one turn of the loop */
 layout(constant_id = 4) const uint CLAMP = 0;  /* 1: TM does not divide the largest M */
+layout(constant_id = 5) const uint A_TYPE = APUS_F32;
+layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
+#define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
 /* Weights 8c .. 8c+7 of row n. */
 void load_weights(uint n, uint k8, uint c, out vec4 b0, out vec4 b1)
 {
     const uint at = n * k8 + c;
-    if (B_TYPE == APUS_F32) {
-        b0 = BufF4(p.b).v[2 * at];
-        b1 = BufF4(p.b).v[2 * at + 1];
-    } else if (B_TYPE <= APUS_BF16) {
-        const uvec4 w = BufU4(p.b).v[at];
-        b0 = B_TYPE == APUS_F16 ? apus_half4(w.xy) : apus_bhalf4(w.xy);
-        b1 = B_TYPE == APUS_F16 ? apus_half4(w.zw) : apus_bhalf4(w.zw);
+    if (B_TYPE <= APUS_BF16) {
+        apus_load8(B_TYPE, p.b, at, b0, b1);
     } else {
         const vec2 s = apus_block_scale(B_TYPE, p.scales, n, p.scale_words, c >> 2);
         if (B_TYPE == APUS_Q8_0) {
@@ -63,8 +63,8 @@ void main()
             load_weights(n, k8, c, b0, b1);
             [[unroll]] for (uint i = 0; i < TM; i++) {
                 const uint m = CLAMP == 1 ? min(m0 + i, p.m - 1) : m0 + i;
-                const vec4 a0 = BufF4(p.a).v[2 * (m * k8 + c)];
-                const vec4 a1 = BufF4(p.a).v[2 * (m * k8 + c) + 1];
+                vec4 a0, a1;
+                apus_load8(A_TYPE, p.a, m * k8 + c, a0, a1);
                 sum[i] += a0.x * b0.x;
                 sum[i] += a0.y * b0.y;
                 sum[i] += a0.z * b0.z;
@@ -81,5 +81,5 @@ void main()
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         if (m0 + i < rows)
-            matmul_store1(m0 + i, n, sum[i]);
+            matmul_store_lane(m0 + i, n, sum[i]);
 }

@@ -1,9 +1,8 @@
 #version 450
 /* y[m,n] = alpha * sum_k op(a)[m,k] * op(b)[k,n] + bias[n] + acc[m,n] through shared memory.
  *
- *   NT  a (M, K) f32  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M) f32  b (K,
- *   N) f32
- *   ->  y (M, N) f32;  every shape
+ *   NT  a (M, K)  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M)  b (K, N)
+ *   ->  y (M, N);  a, y and TN's b f32, f16 or bf16;  every shape (y in 16 bits: N a multiple of 4)
  *
  * A workgroup makes a block of BM x BN elements, an invocation RM x RN of them: quads of rows that
  * lie BM / (RM / 4) apart, likewise columns, so that neighbours read neighbouring quads of shared
@@ -21,6 +20,8 @@ layout(constant_id = 4) const uint BN = 64;
 layout(constant_id = 5) const uint BK = 16;
 layout(constant_id = 6) const uint RM = 4;
 layout(constant_id = 7) const uint RN = 4;
+layout(constant_id = 8) const uint A_TYPE = APUS_F32;
+layout(constant_id = 9) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
@@ -45,9 +46,9 @@ void fetch(uint k0)
         if (A_QUADS % LOCAL != 0 && i >= A_QUADS)
             break;
         next_a[s] = KIND == APUS_MATMUL_TN
-                        ? matmul_load4(APUS_F32, p.a, k0 + i / (BM / 4), sum_k, p.m, m0 / 4
+                        ? matmul_load4(A_TYPE, p.a, k0 + i / (BM / 4), sum_k, p.m, m0 / 4
                             + i % (BM / 4))
-                        : matmul_load4(APUS_F32, p.a, m0 + i / (BK / 4), p.m, p.k, k0 / 4
+                        : matmul_load4(A_TYPE, p.a, m0 + i / (BK / 4), p.m, p.k, k0 / 4
                             + i % (BK / 4));
     }
     [[unroll]] for (uint s = 0; s < B_LOADS; s++) {
@@ -133,7 +134,7 @@ void main()
             const vec4 s = sum[i * (RN / 4) + j];
             if (m >= rows || n >= p.n)
                 continue;
-            if ((p.n & 3u) == 0u) {
+            if (Y_TYPE != APUS_F32 || (p.n & 3u) == 0u) {
                 matmul_store4(m, n / 4, s);
                 continue;
             }

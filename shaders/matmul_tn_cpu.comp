@@ -1,29 +1,35 @@
 #version 450
 /* y[m,n] = alpha * sum_k a[k,m] b[k,n] + acc[m,n] for CPU drivers: register tile.
  *
- *   a (K, M) f32  b (K, N) f32  ->  y (M, N) f32;  M a multiple of 4; K is the live row count
+ *   a (K, M)  b (K, N)  ->  y (M, N);  each f32, f16 or bf16;  M a multiple of 4, N even where y
+ *   has 16 bits; K is the live row count
  *
  * The gradient of a weight.  One subgroup a workgroup, lanes along N, TM rows a lane; addresses of
  * `a` are the same for all lanes.  Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_shuffle : require
 #include "mem.glsl"
 #include "args/matmul.h"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TM = 32; /* a multiple of 4 */
+layout(constant_id = 2) const uint B_TYPE = APUS_F32;
 layout(constant_id = 4) const uint CLAMP = 0;
+layout(constant_id = 5) const uint A_TYPE = APUS_F32;
+layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
+#define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
 float sum[TM];
 
 void add_row(uint k, uint m0, uint n)
 {
-    const float b = BufF(p.b).v[k * p.n + n];
+    const float b = apus_load1(B_TYPE, p.b, k * p.n + n);
 
     [[unroll]] for (uint i = 0; i < TM; i += 4) {
         const uint m = CLAMP == 1 ? min(m0 + i, p.m - 4) : m0 + i;
-        const vec4 a = BufF4(p.a).v[(k * p.m + m) >> 2];
+        const vec4 a = apus_load4(A_TYPE, p.a, (k * p.m + m) >> 2);
         sum[i] += a.x * b;
         sum[i + 1] += a.y * b;
         sum[i + 2] += a.z * b;
@@ -57,5 +63,5 @@ void main()
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         if (m0 + i < p.m)
-            matmul_store1(m0 + i, n, sum[i]);
+            matmul_store_lane(m0 + i, n, sum[i]);
 }

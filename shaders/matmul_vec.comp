@@ -1,7 +1,8 @@
 #version 450
 /* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for few rows of a (decode) on GPUs.
  *
- *   a (M, K) f32  b (N, K) any format  ->  y (M, N) f32;  M <= 8, K a multiple of 8 (quantized: 32)
+ *   a (M, K)  b (N, K) any format  ->  y (M, N);  a, y f32, f16 or bf16;  M <= 8, K a multiple of 8
+ *   (quantized: 32)
  *
  * One subgroup a workgroup, lanes along K so that neighbours read neighbouring words of b, ROWS
  * rows
@@ -15,9 +16,11 @@
 layout(local_size_x_id = 0) in; /* the subgroup */
 layout(constant_id = 1) const uint M = 1;
 layout(constant_id = 2) const uint B_TYPE = APUS_F32;
-layout(constant_id = 3) const uint ROWS = 4;
+layout(constant_id = 3) const uint ROWS = 4; /* even */
 layout(constant_id = 4) const uint WIDE = 1; /* pieces of 8 k that a lane takes in a turn: q8_0
                                                 1, 2; q4 1, 2, 4 */
+layout(constant_id = 5) const uint A_TYPE = APUS_F32;
+layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 
@@ -79,8 +82,8 @@ void add8(uint i, uint k8)
     [[unroll]] for (uint r = 0; r < ROWS; r++)
         decode(r, i, b0[r], b1[r]);
     [[unroll]] for (uint m = 0; m < M; m++) {
-        const uint at = (m * (p.k >> 3) + k8) * 2;
-        const vec4 a0 = BufF4(p.a).v[at], a1 = BufF4(p.a).v[at + 1];
+        vec4 a0, a1;
+        apus_load8(A_TYPE, p.a, m * (p.k >> 3) + k8, a0, a1);
         [[unroll]] for (uint r = 0; r < ROWS; r++) {
             float s = sum[r * M + m];
             s += a0.x * b0[r].x;
@@ -101,7 +104,7 @@ void main()
     const uint n0 = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * ROWS;
     const uint lane = gl_LocalInvocationID.x, k8 = p.k >> 3;
     const uint live = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
-    float mine = 0.0;
+    vec2 mine = vec2(0.0);
 
     if (n0 >= p.n)
         return;
@@ -113,15 +116,15 @@ void main()
         [[unroll]] for (uint i = 0; i < WIDE; i++)
             add8(i, c + i);
     }
-    /* Sum i is stored by lane i; a subgroup's width of sums at a time. */
-    [[unroll]] for (uint i = 0; i < ROWS * M; i++) {
-        const float s = subgroupAdd(sum[i]);
-        const uint turn = i % gl_WorkGroupSize.x;
+    /* Pair i, of two rows of b, is stored by lane i; a subgroup's width of pairs at a time. */
+    [[unroll]] for (uint i = 0; i < ROWS / 2 * M; i++) {
+        const uint first = i / M * 2 * M + i % M, turn = i % gl_WorkGroupSize.x;
+        const vec2 s = vec2(subgroupAdd(sum[first]), subgroupAdd(sum[first + M]));
         mine = lane == turn ? s : mine;
-        if (turn == gl_WorkGroupSize.x - 1 || i == ROWS * M - 1) {
-            const uint at = i - turn + lane, m = at % M, n = n0 + at / M;
+        if (turn == gl_WorkGroupSize.x - 1 || i == ROWS / 2 * M - 1) {
+            const uint at = i - turn + lane, m = at % M, n = n0 + at / M * 2;
             if (lane <= turn && m < live && n < p.n)
-                matmul_store1(m, n, mine);
+                matmul_store2(m, n, mine);
         }
     }
 }

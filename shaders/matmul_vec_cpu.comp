@@ -2,13 +2,15 @@
 /* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for CPU drivers and few rows m:
  * mat-vec.
  *
- *   a (M, K) f32, M <= 8  b (N, K) any format  ->  y (M, N) f32;  K a multiple of 32
+ *   a (M, K), M <= 8  b (N, K) any format  ->  y (M, N);  a, y f32, f16 or bf16;  K a multiple of
+ *   32, N even where y has 16 bits
  *
  * One subgroup a workgroup, lanes along N, ROWS weight rows a lane.  A turn of the loop takes 32
  * k: a
  * lane's loads are 16 bytes each and one scale; every address of `a` is the same for all lanes. 
  * Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_shuffle : require
 #include "mem.glsl"
 #include "args/matmul.h"
 
@@ -16,7 +18,10 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TM = 1;
 layout(constant_id = 2) const uint B_TYPE = APUS_F32;
 layout(constant_id = 3) const uint ROWS = 1;
+layout(constant_id = 4) const uint A_TYPE = APUS_F32;
+layout(constant_id = 5) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
+#define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
 float sum[TM * ROWS];
@@ -25,7 +30,7 @@ float sum[TM * ROWS];
 void add4(uint r, uint k4, uint i, vec4 b)
 {
     [[unroll]] for (uint m = 0; m < TM; m++) {
-        const vec4 a = BufF4(p.a).v[m * (p.k >> 2) + k4 + i];
+        const vec4 a = apus_load4(A_TYPE, p.a, m * (p.k >> 2) + k4 + i);
         sum[m * ROWS + r] += a.x * b.x;
         sum[m * ROWS + r] += a.y * b.y;
         sum[m * ROWS + r] += a.z * b.z;
@@ -82,5 +87,5 @@ void main()
     [[unroll]] for (uint r = 0; r < ROWS; r++)
         [[unroll]] for (uint m = 0; m < TM; m++)
             if (n0 + r * lanes < p.n && m < rows)
-                matmul_store1(m, n0 + r * lanes, sum[m * ROWS + r]);
+                matmul_store_lane(m, n0 + r * lanes, sum[m * ROWS + r]);
 }

@@ -27,6 +27,11 @@ static inline bool apus_dtype_is_quant(apus_dtype d)
 {
     return d == APUS_Q8_0 || d == APUS_Q4_0 || d == APUS_Q4_1;
 }
+/* What activations may be stored in: f32, f16, bf16. */
+static inline bool apus_dtype_is_plain(apus_dtype d)
+{
+    return d <= APUS_BF16;
+}
 /* Bytes of n elements as stored in a file; false if n is not whole blocks or the size overflows. */
 bool apus_dtype_bytes(apus_dtype dtype, uint64_t n, uint64_t *bytes);
 /* Decode n elements (whole blocks) to f32: the definition that shaders are tested against. */

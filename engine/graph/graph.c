@@ -248,6 +248,10 @@ apus_tensor *apus_node_output(apus_graph *g, apus_node *n, apus_dtype dtype, uin
     t = new_tensor(g, n->name, dtype, n_dims, dims);
     if (!t)
         return NULL;
+    if ((dtype == APUS_F16 || dtype == APUS_BF16) && dims[n_dims - 1] % 4)
+        return apus_graph_fail(g, APUS_ERR_SHAPE,
+                               "%s: rows of %u elements in %s, not of whole fours", n->name,
+                               dims[n_dims - 1], apus_dtype_of(dtype)->name);
     t->storage = APUS_STORE_PLANNED;
     t->rows = rows;
     t->producer = n;

@@ -29,7 +29,8 @@ typedef enum apus_step_var {
     APUS_VAR_LR,         /* f32: learning rate */
     APUS_VAR_BIAS1,      /* f32: 1 - beta1^step */
     APUS_VAR_BIAS2,      /* f32: sqrt(1 - beta2^step) */
-    APUS_VAR_LOSS_SCALE, /* f32: 1 / trained tokens of the whole effective batch */
+    APUS_VAR_LOSS_SCALE, /* f32: loss scale / trained tokens of the whole effective batch */
+    APUS_VAR_UNSCALE,    /* f32: 1 / loss scale, which the update takes out of the gradients */
     APUS_VAR_MAX_NORM,   /* f32: clip the gradient norm to this; 0: do not */
     APUS_VAR_MICRO,      /* micro step within the update, from 0 */
     APUS_VAR_BLOCKS,     /* blocks of rows (attention.h) */
@@ -141,6 +142,7 @@ apus_tensor *apus_graph_with_rows(apus_graph *g, apus_tensor *x, apus_rows rows)
 /* For operators: a node with its outputs.  `attr_bytes` of `attr` are copied into the arena. */
 apus_node *apus_graph_node(apus_graph *g, const apus_op_def *op, const void *attr,
                            size_t attr_bytes, apus_tensor *const *in, uint32_t n_in);
+/* In 16 bits the last dimension must be a multiple of 4: rows are written by whole words. */
 apus_tensor *apus_node_output(apus_graph *g, apus_node *n, apus_dtype dtype, uint32_t n_dims,
                               const uint32_t *dims, apus_rows rows);
 

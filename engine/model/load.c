@@ -121,6 +121,21 @@ static apus_status lay_out(apus_model *m, const apus_file_tensor **files, uint64
     return APUS_OK;
 }
 
+/* What products read in place of trained weights: the optimizer writes it. */
+static apus_status make_copy(apus_model *m)
+{
+    if (!m->train_all || m->act_dtype == APUS_F32)
+        return APUS_OK;
+    APUS_FORWARD(
+        apus_buffer_create(m->gpu, &m->copy, 2 * m->n_slab, APUS_MEMORY_DEVICE, "working copy"));
+    for (uint32_t i = 0; i < m->n_weights; i++) {
+        apus_weight *w = &m->weights[i];
+        if (w->cols)
+            w->copy = m->copy.address + (w->address - m->slabs[0].address) / 2;
+    }
+    return APUS_OK;
+}
+
 static apus_status clear(const apus_model *m, const apus_buffer *slab)
 {
     apus_status st = APUS_OK;
@@ -169,6 +184,7 @@ apus_status apus_model_load(apus_model *m)
         apus_free(bytes);
         bytes = NULL;
     }
+    APUS_TRY(make_copy(m));
 fail:
     apus_free(files);
     apus_free(at);

@@ -91,10 +91,29 @@ fail:
     return st;
 }
 
+/* transformers' and ms-swift's rule where neither flag nor files say it: 16 bits on GPUs, those of
+ * bf16 where products of them are fast; float32 on CPUs. */
+static apus_dtype default_type(const apus_model *m)
+{
+    const apus_caps *caps = m->gpu ? apus_gpu_caps(m->gpu) : NULL;
+
+    if (m->config.dtype == APUS_F32 || m->config.dtype == APUS_F16 || m->config.dtype == APUS_BF16)
+        return m->config.dtype;
+    if (!caps || caps->device_class == APUS_CLASS_CPU)
+        return APUS_F32;
+    return apus_caps_coop(caps, APUS_BF16) ? APUS_BF16 : APUS_F16;
+}
+
+/* Rows of 16-bit activations are whole fours (graph.h). */
+static bool whole_words(const apus_net_dims *d)
+{
+    return d->hidden % 4 == 0 && d->ffn % 4 == 0 && d->head_dim % 4 == 0;
+}
+
 static apus_status set_types(apus_model *m, const char *torch_dtype)
 {
-    apus_dtype type =
-        m->config.dtype == APUS_F16 || m->config.dtype == APUS_BF16 ? m->config.dtype : APUS_F32;
+    const apus_caps *caps = m->gpu ? apus_gpu_caps(m->gpu) : NULL;
+    apus_dtype type = default_type(m);
 
     if (torch_dtype) {
         if (!strcmp(torch_dtype, "float32"))
@@ -109,6 +128,14 @@ static apus_status set_types(apus_model *m, const char *torch_dtype)
                              torch_dtype);
     }
     m->narrow = type != APUS_F32;
+    /* On CPUs 16-bit activations cost time: they are there for whom asks for them. */
+    m->act_dtype =
+        !torch_dtype && (!caps || caps->device_class == APUS_CLASS_CPU) ? APUS_F32 : type;
+    if (m->act_dtype != APUS_F32 && !whole_words(&m->dims)) {
+        apus_log(APUS_LOG_WARN,
+                 "activations are kept in float32: a size of the model is no multiple of 4");
+        m->act_dtype = APUS_F32;
+    }
     m->cache_dtype = type;
     return APUS_OK;
 }
@@ -130,7 +157,6 @@ static apus_status open_numbers(apus_model *m, const char *path, const apus_mode
     m->dims =
         (apus_net_dims) { c->hidden, c->layers, c->heads,   c->kv_heads,       c->head_dim,
                           c->ffn,    c->vocab,  c->rms_eps, c->sliding_window, c->window_from };
-    APUS_FORWARD(set_types(m, params->torch_dtype));
     m->max_positions = params->max_positions ? params->max_positions
                        : c->max_pos < 8192   ? c->max_pos
                                              : 8192;
@@ -157,6 +183,9 @@ apus_status apus_model_open(apus_model **out, const char *path, const apus_model
         APUS_TRY(apus_gpu_create(&m->gpu, &(apus_gpu_params) { .device = params->device,
                                                                .count_only = params->count_only }));
         APUS_TRY(apus_exec_create(&m->exec, m->gpu));
+    }
+    APUS_TRY(set_types(m, params->torch_dtype));
+    if (m->gpu) {
         APUS_TRY(make_rope(m));
         APUS_TRY(apus_model_load(m));
     }
@@ -178,6 +207,7 @@ void apus_model_close(apus_model **model)
         apus_exec_destroy(&m->exec);
         for (uint32_t i = 0; i < m->n_slabs; i++)
             apus_buffer_destroy(m->gpu, &m->slabs[i]);
+        apus_buffer_destroy(m->gpu, &m->copy);
         apus_buffer_destroy(m->gpu, &m->rope);
         apus_gpu_destroy(&m->gpu);
     }
@@ -231,7 +261,8 @@ apus_tensor *apus_model_tensor(void *user, apus_graph *g, const char *name)
     apus_tensor **t = &net->made[w - net->model->weights];
     if (!*t) {
         const uint32_t dims[2] = { w->rows, w->cols }, n_dims = w->cols ? 2 : 1;
-        *t = apus_graph_bound(g, w->name, w->dtype, n_dims, dims, w->address);
+        *t = apus_graph_bound(g, w->name, w->copy ? net->model->act_dtype : w->dtype, n_dims, dims,
+                              w->copy ? w->copy : w->address);
         if (*t && w->grad) {
             (*t)->wants_grad = true;
             (*t)->grad_into = apus_graph_bound(g, w->name, APUS_F32, n_dims, dims, w->grad);
@@ -253,7 +284,8 @@ apus_tensor *apus_model_forward(apus_net *net, const apus_model *m, apus_tensor 
     apus_graph *g = net->g;
 
     g->prefix = m->arch->embed;
-    net->x = apus_embed(g, tokens, net->weight(net->weight_user, g, m->arch->embed), order);
+    net->x = apus_embed(g, tokens, net->weight(net->weight_user, g, m->arch->embed), order,
+                        m->act_dtype);
     for (uint32_t i = 0; i < m->dims.layers; i++) {
         net->prefix = apus_arena_format(&g->arena, m->arch->layer_prefix, i);
         if (!net->prefix)

@@ -48,6 +48,7 @@ apus_tensor *apus_net_project(apus_net *net, const apus_layer_step *step, const 
     y = apus_matmul(g, x, net->weight(net->weight_user, g, weight),
                     &(apus_matmul_params) {
                         .kind = APUS_NT,
+                        .out = x ? x->dtype : APUS_F32,
                         .acc = acc,
                         .bias = bias ? net->weight(net->weight_user, g, bias_name) : NULL });
     if (net->adapt && y)

@@ -10,11 +10,11 @@ apus_tensor *apus_add(apus_graph *g, apus_tensor *a, apus_tensor *b)
 
     if (!a || !b)
         return NULL;
-    if (a->dtype != APUS_F32 || b->dtype != APUS_F32 || a->n_dims != b->n_dims ||
+    if (!apus_dtype_is_plain(a->dtype) || b->dtype != a->dtype || a->n_dims != b->n_dims ||
         memcmp(a->dims, b->dims, a->n_dims * sizeof(a->dims[0])))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "add: %s and %s differ", a->name, b->name);
     n = apus_graph_node(g, &apus_op_add, NULL, 0, (apus_tensor *[]) { a, b }, 2);
-    return apus_node_output(g, n, APUS_F32, a->n_dims, a->dims, a->rows);
+    return apus_node_output(g, n, a->dtype, a->n_dims, a->dims, a->rows);
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
@@ -32,15 +32,15 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = "add",
-        .spec = { 64 },
-        .n_spec = 1,
+        .spec = { 64, y->dtype },
+        .n_spec = 2,
         .push = &push,
         .push_bytes = sizeof(push),
         .flops = (double)apus_tensor_count(y),
-        .moved = 12.0 * (double)apus_tensor_count(y),
+        .moved = 3.0 * (double)y->bytes,
     };
 
-    apus_grid_1d(apus_tensor_count(y), 64, d.groups);
+    apus_grid_1d(apus_ceil_div(apus_tensor_count(y), 4), 64, d.groups);
     return apus_emit(l, &d);
 }
 

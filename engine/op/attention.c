@@ -142,7 +142,7 @@ apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_
         apus_tensor_cols(q) != p->heads * p->head_dim ||
         apus_tensor_cols(k) != p->kv_heads * p->head_dim ||
         apus_tensor_cols(v) != apus_tensor_cols(k) || k->dtype != v->dtype ||
-        k->dtype > APUS_BF16 || q->dtype != APUS_F32)
+        k->dtype > APUS_BF16 || q->dtype > APUS_BF16)
         return apus_graph_fail(g, APUS_ERR_SHAPE,
                                "attention: %u heads, %u of keys, size %u, q has %u columns, "
                                "k %u",
@@ -155,7 +155,7 @@ apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_
     if (attr.p.scale == 0)
         attr.p.scale = 1.0f / sqrtf((float)p->head_dim);
     n = apus_graph_node(g, &apus_op_attention, &attr, sizeof(attr), in, APUSI_ATTENTION_IN);
-    out = apus_node_output(g, n, APUS_F32, 2, q->dims, q->rows);
+    out = apus_node_output(g, n, q->dtype, 2, q->dims, q->rows);
     if (lse)
         *lse = apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { q->dims[0], p->heads }, q->rows);
     if (lse && *lse)
@@ -193,7 +193,7 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ui
     const struct apusi_attention_attr *a = n->attr;
     const uint32_t group = a->p.heads / a->p.kv_heads, e = a->p.head_dim, own = e / s->split;
 
-    d->n_spec = 10;
+    d->n_spec = 11;
     d->spec[0] = s->lanes;
     d->spec[1] = e / 4;
     d->spec[2] = s->rows;
@@ -204,6 +204,7 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ui
     d->spec[7] = own <= (s->few ? 24 : 64) ? 4 : own <= 128 && !s->few ? 2 : 1;
     d->spec[8] = s->split;
     d->spec[9] = !s->few || own <= most;
+    d->spec[10] = n->in[APUSI_Q]->dtype;
     d->groups[0] = a->s.max_blocks;
     d->groups[1] = a->p.kv_heads;
     d->live = (apus_rows) { APUS_VAR_BLOCKS, 0, a->s.max_blocks, 1 };

@@ -36,9 +36,9 @@ uint32_t apus_blocks_fill(uint32_t *blocks, const uint32_t *first_row, const uin
 
 /* softmax(scale q k^T) v for each row over the keys of its sequence that it sees.
  *
- *   q (T, heads * head_dim) f32
- *   k, v (rows, kv_heads * head_dim): f32 activations of the step, or caches of f32, f16 or bf16
- *   ->  (T, heads * head_dim) f32;  *lse (T, heads) f32: log of the sum of exp(scores), for the
+ *   q (T, heads * head_dim) f32, f16 or bf16
+ *   k, v (rows, kv_heads * head_dim): activations of the step, or caches, of f32, f16 or bf16
+ *   ->  (T, heads * head_dim) like q;  *lse (T, heads) f32: log of the sum of exp(scores), for the
  *       gradient (lse may be NULL)
  *
  * Nothing of size T * T is stored.  Gradient: q, k, v, where k and v are the step's own rows.

@@ -18,15 +18,15 @@ void apus_attention_back(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_ten
 
     if (!q || !k || !v || !o || !lse || !d_o)
         return;
-    if (k->dims[0] != q->dims[0] || k->dtype != APUS_F32) {
+    if (k->dims[0] != q->dims[0] || k->dtype != q->dtype || d_o->dtype != q->dtype) {
         apus_graph_fail(g, APUS_ERR_SHAPE,
                         "attention: the gradient needs keys of the step's own rows");
         return;
     }
     n = apus_graph_node(g, &apus_op_attention_back, &attr, sizeof(attr), in, N_IN);
-    apus_tensor *d_q = apus_node_output(g, n, APUS_F32, 2, q->dims, q->rows);
-    apus_tensor *d_k = apus_node_output(g, n, APUS_F32, 2, k->dims, k->rows);
-    apus_tensor *d_v = apus_node_output(g, n, APUS_F32, 2, v->dims, v->rows);
+    apus_tensor *d_q = apus_node_output(g, n, q->dtype, 2, q->dims, q->rows);
+    apus_tensor *d_k = apus_node_output(g, n, k->dtype, 2, k->dims, k->rows);
+    apus_tensor *d_v = apus_node_output(g, n, v->dtype, 2, v->dims, v->rows);
     apus_node_output(g, n, APUS_F32, 2, lse->dims, lse->rows); /* rowsum(d_o * o) */
     apus_add_grad(g, q, d_q);
     apus_add_grad(g, k, d_k);

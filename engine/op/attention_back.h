@@ -7,7 +7,8 @@
 /* Add the gradients of q, k and v.  k and v are activations of T rows, pages the identity, base the
  * first row of each sequence.
  *
- *   q, o, d_o (T, heads * head_dim)  k, v (T, kv_heads * head_dim)  lse (T, heads), all f32
+ *   q, o, d_o (T, heads * head_dim)  k, v (T, kv_heads * head_dim)  lse (T, heads) f32;
+ *   the others of one format: f32, f16 or bf16
  *
  * Two passes without atomics: one over query rows (d_q), one over key rows (d_k, d_v).
  * Errors: APUS_ERR_SHAPE.  Dao 2023, arXiv:2307.08691, algorithm 2. */

@@ -10,7 +10,7 @@ void apus_col_sum(apus_graph *g, apus_tensor *x, apus_tensor *into)
 
     if (!x || !into)
         return;
-    if (x->dtype != APUS_F32 || apus_tensor_count(into) != apus_tensor_cols(x)) {
+    if (!apus_dtype_is_plain(x->dtype) || apus_tensor_count(into) != apus_tensor_cols(x)) {
         apus_graph_fail(g, APUS_ERR_SHAPE, "col_sum: %s has %u columns", x->name,
                         apus_tensor_cols(x));
         return;
@@ -36,13 +36,13 @@ static apus_status record(apus_lower *l, const apus_node *n)
 
     return apus_emit(l, &(apus_dispatch) {
                             .kernel = "col_sum",
-                            .spec = { local },
-                            .n_spec = 1,
+                            .spec = { local, x->dtype },
+                            .n_spec = 2,
                             .push = &push,
                             .push_bytes = sizeof(push),
                             .groups = { (uint32_t)apus_ceil_div(cols, local) },
                             .flops = (double)rows * cols,
-                            .moved = 4.0 * rows * cols,
+                            .moved = (double)x->bytes,
                         });
 }
 

@@ -12,7 +12,7 @@ static apus_tensor *build(apus_graph *g, apus_tensor *x, apus_tensor *acc,
     apus_node *n = apus_graph_node(g, &apus_op_dropout, p, sizeof(*p),
                                    (apus_tensor *[]) { x, p->row_id, p->pos, acc }, N_IN);
 
-    return apus_node_output(g, n, APUS_F32, x->n_dims, x->dims, x->rows);
+    return apus_node_output(g, n, x->dtype, x->n_dims, x->dims, x->rows);
 }
 
 apus_tensor *apus_dropout(apus_graph *g, apus_tensor *x, const apus_dropout_params *params)
@@ -22,7 +22,7 @@ apus_tensor *apus_dropout(apus_graph *g, apus_tensor *x, const apus_dropout_para
     if (params->p >= 1 || !params->row_id || !params->pos)
         return apus_graph_fail(g, APUS_ERR_ARG, "dropout of %s: p is %g, it must be in [0, 1)",
                                x->name, (double)params->p);
-    if (x->dtype != APUS_F32 || x->n_dims != 2 || x->dims[1] % 4 ||
+    if (!apus_dtype_is_plain(x->dtype) || x->n_dims != 2 || x->dims[1] % 4 ||
         params->row_id->dims[0] < x->dims[0] || params->pos->dims[0] < x->dims[0])
         return apus_graph_fail(g, APUS_ERR_SHAPE, "dropout: %s has %u rows of %u, ids of %u and %u",
                                x->name, x->dims[0], apus_tensor_cols(x), params->row_id->dims[0],
@@ -51,11 +51,11 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = "dropout",
-        .spec = { 64 },
-        .n_spec = 1,
+        .spec = { 64, x->dtype },
+        .n_spec = 2,
         .push = &push,
         .push_bytes = sizeof(push),
-        .moved = 8.0 * (double)apus_tensor_count(x),
+        .moved = 2.0 * (double)x->bytes,
     };
 
     apus_grid_1d(apus_tensor_count(x) / 4, 64, d.groups);

@@ -13,7 +13,7 @@ typedef struct apus_dropout_params {
 
 /* x with elements zeroed at random and the others divided by 1 - p.
  *
- *   x (T, D) f32, D a multiple of 4, live rows allowed  ->  the same shape
+ *   x (T, D) f32, f16 or bf16, D a multiple of 4, live rows allowed  ->  like x
  *
  * The mask depends on seed, optimizer step, name, data row, position and column only.  The
  * result is

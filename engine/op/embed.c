@@ -11,7 +11,7 @@ struct attr {
 };
 
 apus_tensor *apus_embed(apus_graph *g, apus_tensor *ids, apus_tensor *w,
-                        const apus_embed_order *order)
+                        const apus_embed_order *order, apus_dtype type)
 {
     const struct attr attr = { order ? *order : (apus_embed_order) { 0 } };
     apus_node *n;
@@ -22,8 +22,7 @@ apus_tensor *apus_embed(apus_graph *g, apus_tensor *ids, apus_tensor *w,
         return apus_graph_fail(g, APUS_ERR_SHAPE, "embed: table %s (%u, %u)", w->name, w->dims[0],
                                w->dims[1]);
     n = apus_graph_node(g, &apus_op_embed, &attr, sizeof(attr), (apus_tensor *[]) { ids, w }, 2);
-    return apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { ids->dims[0], w->dims[1] },
-                            ids->rows);
+    return apus_node_output(g, n, type, 2, (uint32_t[]) { ids->dims[0], w->dims[1] }, ids->rows);
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
@@ -46,11 +45,11 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = "embed",
-        .spec = { 64, w->dtype },
-        .n_spec = 2,
+        .spec = { 64, w->dtype, n->out[0]->dtype },
+        .n_spec = 3,
         .push = &push,
         .push_bytes = sizeof(push),
-        .moved = 8.0 * ids->dims[0] * cols,
+        .moved = 2.0 * (double)n->out[0]->bytes,
     };
 
     apus_grid_1d((uint64_t)ids->dims[0] * cols / 4, 64, d.groups);

@@ -13,11 +13,12 @@ typedef struct apus_embed_order {
 
 /* Rows of an embedding table.
  *
- *   ids (T) u32, live rows allowed  w (V, D) any format, D a multiple of 4  ->  (T, D) f32
+ *   ids (T) u32, live rows allowed  w (V, D) any format, D a multiple of 4  ->  (T, D) `type`:
+ *   f32, f16 or bf16
  *
  * An id >= V gives zeros.  `order` is needed where w is trained, else NULL.
  * Gradient: w.  Errors: APUS_ERR_SHAPE. */
 apus_tensor *apus_embed(apus_graph *g, apus_tensor *ids, apus_tensor *w,
-                        const apus_embed_order *order);
+                        const apus_embed_order *order, apus_dtype type);
 
 #endif

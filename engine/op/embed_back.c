@@ -41,8 +41,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
 
     return apus_emit(l, &(apus_dispatch) {
                             .kernel = "embed_back",
-                            .spec = { local },
-                            .n_spec = 1,
+                            .spec = { local, n->in[0]->dtype },
+                            .n_spec = 2,
                             .push = &push,
                             .push_bytes = sizeof(push),
                             .groups = { (uint32_t)apus_ceil_div(cols, local), ids->dims[0] },

@@ -6,8 +6,8 @@
 
 /* y[i,:] = x[index[i],:].
  *
- *   x (R, D) f32  index (I) u32 of the step, live rows allowed
- *   inverse (R) u32 of the step: where row r went, or 0xffffffff  ->  (I, D) f32
+ *   x (R, D) f32, f16 or bf16  index (I) u32 of the step, live rows allowed
+ *   inverse (R) u32 of the step: where row r went, or 0xffffffff  ->  (I, D) like x
  *
  * Indices are distinct.  An index >= R gives zeros.  Gradient: x, by `inverse` (NULL: none).
  * Errors: APUS_ERR_SHAPE. */

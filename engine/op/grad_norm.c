@@ -43,6 +43,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .chunk = chunk_of(grad->dims[0]),
         .n_partials = partials->dims[0],
         .max_norm_var = APUS_VAR_MAX_NORM,
+        .unscale_var = APUS_VAR_UNSCALE,
     };
     const apus_access sums[] = { apus_reads(l, grad), apus_writes(l, partials) };
     const apus_access finish[] = { apus_reads(l, partials), apus_reads(l, state),

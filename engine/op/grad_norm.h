@@ -4,8 +4,9 @@
 
 #include "graph.h"
 
-/* state[NORM] = l2 norm of grad, state[CLIP] = the factor that clips it to step variable
- * MAX_NORM; 0 and one more in state[SKIPPED] where the norm is not finite.
+/* state[NORM] = l2 norm of grad times step variable UNSCALE, state[CLIP] = the factor that takes
+ * the loss scale out and clips to step variable MAX_NORM; 0 and one more in state[SKIPPED] where
+ * the norm is not finite.
  *
  *   grad (N) f32, N a multiple of 4  state (APUS_STATE_WORDS) f32, persistent
  *

@@ -23,7 +23,8 @@ void apus_kv_append(apus_graph *g, apus_tensor *k, apus_tensor *v, apus_tensor *
     if (apus_tensor_cols(k) != p->kv_heads * p->head_dim ||
         apus_tensor_cols(v) != apus_tensor_cols(k) ||
         apus_tensor_cols(k_cache) != apus_tensor_cols(k) || k_cache->dtype > APUS_BF16 ||
-        v_cache->dtype != k_cache->dtype || apus_tensor_cols(k) % 4) {
+        v_cache->dtype != k_cache->dtype || !apus_dtype_is_plain(k->dtype) ||
+        v->dtype != k->dtype || apus_tensor_cols(k) % 4) {
         apus_graph_fail(g, APUS_ERR_SHAPE, "kv_append: %u columns, %u heads of %u",
                         apus_tensor_cols(k), p->kv_heads, p->head_dim);
         return;
@@ -60,11 +61,11 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = "kv_append",
-        .spec = { 64, n->in[IN_K_CACHE]->dtype, a->page_tokens },
-        .n_spec = 3,
+        .spec = { 64, n->in[IN_K_CACHE]->dtype, a->page_tokens, k->dtype },
+        .n_spec = 4,
         .push = &push,
         .push_bytes = sizeof(push),
-        .moved = 12.0 * (double)apus_tensor_count(k),
+        .moved = 4.0 * (double)k->bytes,
     };
 
     apus_grid_1d(apus_tensor_count(k) / 4, 64, d.groups);

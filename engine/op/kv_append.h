@@ -11,7 +11,7 @@ typedef struct apus_kv_append_params {
 /* Write rows of keys and values to their pages; keys are turned by `table` (rope.h) unless it is
  * NULL.
  *
- *   k, v (T, kv_heads * head_dim) f32, live rows allowed
+ *   k, v (T, kv_heads * head_dim) f32, f16 or bf16, live rows allowed
  *   k_cache, v_cache (rows, kv_heads * head_dim) f32, f16 or bf16, persistent, changed
  *
  * No gradient.  Errors: APUS_ERR_SHAPE. */

@@ -20,8 +20,9 @@ apus_tensor *apus_lora(apus_graph *g, apus_tensor *x, apus_tensor *y, const apus
 
     if (!x || !y || !p->table || !p->index)
         return NULL;
-    if (x->n_dims != 2 || y->n_dims != 2 || x->dims[0] != y->dims[0] || x->dims[1] % 4 ||
-        p->rank == 0 || p->index->dims[0] < x->dims[0])
+    if (!apus_dtype_is_plain(x->dtype) || y->dtype != x->dtype || x->n_dims != 2 ||
+        y->n_dims != 2 || x->dims[0] != y->dims[0] || x->dims[1] % 4 || p->rank == 0 ||
+        p->index->dims[0] < x->dims[0])
         return apus_graph_fail(g, APUS_ERR_SHAPE, "lora: %s (%u, %u), rank %u", x->name, x->dims[0],
                                x->dims[1], p->rank);
     if ((p->a && (p->a->dims[0] != p->rank || p->a->dims[1] != x->dims[1])) ||
@@ -32,7 +33,7 @@ apus_tensor *apus_lora(apus_graph *g, apus_tensor *x, apus_tensor *y, const apus
     x = apus_dropout(g, x, &(apus_dropout_params) { p->p, p->row_id, p->pos, p->name });
     n = apus_graph_node(g, &apus_op_lora, &attr, sizeof(attr),
                         (apus_tensor *[]) { x, y, p->table, p->index, p->a, p->b }, N_IN);
-    apus_tensor *out = apus_node_output(g, n, APUS_F32, 2, y->dims, y->rows);
+    apus_tensor *out = apus_node_output(g, n, y->dtype, 2, y->dims, y->rows);
     apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { x->dims[0], p->rank }, x->rows); /* h */
     return out;
 }
@@ -77,8 +78,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
         up[n_up++] = apus_reads(l, n->in[IN_B]);
     apus_dispatch d = {
         .kernel = "lora",
-        .spec = { lanes, tm },
-        .n_spec = 2,
+        .spec = { lanes, tm, x->dtype },
+        .n_spec = 3,
         .push = &push,
         .push_bytes = sizeof(push),
         .groups = { (uint32_t)apus_ceil_div(a->rank, lanes),
@@ -89,16 +90,16 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .access = down,
         .n_access = n_down,
         .flops = 2.0 * x->dims[0] * x->dims[1] * a->rank,
-        .moved = 4.0 * (x->dims[0] * ((double)x->dims[1] + a->rank) + (double)a->rank * x->dims[1]),
+        .moved = (double)x->bytes + (double)h->bytes + 4.0 * a->rank * x->dims[1],
         .fixed = 4.0 * a->rank * x->dims[1],
     };
     APUS_FORWARD(apus_emit(l, &d));
     d.kernel = "lora_up";
-    d.groups[0] = (uint32_t)apus_ceil_div(y->dims[1], lanes);
+    d.groups[0] = (uint32_t)apus_ceil_div(y->dims[1], y->dtype == APUS_F32 ? lanes : 2 * lanes);
     d.access = up;
     d.n_access = n_up;
     d.flops = 2.0 * x->dims[0] * y->dims[1] * a->rank;
-    d.moved = 4.0 * (x->dims[0] * (2.0 * y->dims[1] + a->rank) + (double)a->rank * y->dims[1]);
+    d.moved = 2.0 * (double)y->bytes + (double)h->bytes + 4.0 * a->rank * y->dims[1];
     d.fixed = 4.0 * a->rank * y->dims[1];
     return apus_emit(l, &d);
 }
@@ -126,8 +127,9 @@ static void backward(apus_graph *g, apus_node *n)
             g, dh, x,
             &(apus_matmul_params) { .kind = APUS_TN, .acc = a->grad_into, .into = a->grad_into });
     if (x->wants_grad)
-        apus_set_grad(
-            x, apus_matmul(g, dh, a, &(apus_matmul_params) { .kind = APUS_NN, .acc = x->grad }));
+        apus_set_grad(x, apus_matmul(g, dh, a,
+                                     &(apus_matmul_params) {
+                                         .kind = APUS_NN, .out = x->dtype, .acc = x->grad }));
 }
 
 const apus_op_def apus_op_lora = { "lora", record, backward, false };

@@ -20,7 +20,7 @@ typedef struct apus_lora_params {
 
 /* y + scale * (dropout(x) a^T) b^T, with the adapter of each row.
  *
- *   x (T, K) f32, K a multiple of 4  y (T, N) f32, live rows allowed  ->  (T, N) f32
+ *   x (T, K), K a multiple of 4  y (T, N), both f32, f16 or bf16, live rows allowed  ->  like y
  *
  * Swapping adapters needs no new recording.  Gradient (one adapter, slot 0, for all rows): x, y,
  * a, b.

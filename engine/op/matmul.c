@@ -20,13 +20,15 @@ enum { IN_A, IN_B, IN_BIAS, IN_ACC, IN_INTO, N_IN };
 static const char *const kind_names[] = { "nt", "nn", "tn" };
 
 static void shape_of(apus_matmul_kind kind, const apus_tensor *a, const apus_tensor *b,
-                     apus_matmul_problem *p, uint32_t *b_k)
+                     apus_dtype out, apus_matmul_problem *p, uint32_t *b_k)
 {
     const uint32_t a_rows = apus_tensor_rows(a), a_cols = apus_tensor_cols(a);
     const uint32_t b_rows = apus_tensor_rows(b), b_cols = apus_tensor_cols(b);
 
     p->kind = kind;
     p->b = b->dtype;
+    p->a = a->dtype;
+    p->y = out;
     p->m = kind == APUS_TN ? a_cols : a_rows;
     p->k = kind == APUS_TN ? a_rows : a_cols;
     p->n = kind == APUS_NT ? b_rows : b_cols;
@@ -37,17 +39,19 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
                          const apus_matmul_params *params)
 {
     const struct attr attr = { params->kind, params->alpha == 0.0f ? 1.0f : params->alpha };
+    const apus_dtype out = params->into ? params->into->dtype : params->out;
     apus_matmul_problem p;
     uint32_t b_k, dims[APUS_MAX_DIMS], n_dims = 2;
     apus_node *n;
 
     if (!a || !b)
         return NULL;
-    shape_of(params->kind, a, b, &p, &b_k);
-    if (a->dtype != APUS_F32 || p.k != b_k || b->dtype > APUS_Q4_1 ||
-        (params->kind == APUS_TN && b->dtype != APUS_F32) ||
+    shape_of(params->kind, a, b, out, &p, &b_k);
+    if (!apus_dtype_is_plain(a->dtype) || !apus_dtype_is_plain(out) || p.k != b_k ||
+        b->dtype > APUS_Q4_1 || (params->kind == APUS_TN && !apus_dtype_is_plain(b->dtype)) ||
         (params->bias && apus_tensor_count(params->bias) != p.n) ||
-        (params->acc && apus_tensor_count(params->acc) != (uint64_t)p.m * p.n) ||
+        (params->acc &&
+         (apus_tensor_count(params->acc) != (uint64_t)p.m * p.n || params->acc->dtype != out)) ||
         (params->into && apus_tensor_count(params->into) != (uint64_t)p.m * p.n))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "matmul %s: %s (%u x %u) and %s (%u x %u)",
                                kind_names[params->kind], a->name, apus_tensor_rows(a),
@@ -68,21 +72,25 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
         memcpy(dims, a->dims, sizeof(dims));
     }
     dims[n_dims - 1] = p.n;
-    return apus_node_output(g, n, APUS_F32, n_dims, dims,
+    return apus_node_output(g, n, out, n_dims, dims,
                             params->kind == APUS_TN ? APUS_ROWS_ALL : a->rows);
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
 {
     const apus_tensor *a = n->in[IN_A], *b = n->in[IN_B], *acc = n->in[IN_ACC];
+    const apus_tensor *y = n->in[IN_INTO] ? n->in[IN_INTO] : n->out[0];
     const struct attr *attr = n->attr;
     apus_matmul_problem p;
     uint32_t b_k;
     char what[96];
 
-    shape_of(attr->kind, a, b, &p, &b_k);
+    shape_of(attr->kind, a, b, y->dtype, &p, &b_k);
     snprintf(what, sizeof(what), "%s %ux%ux%u %s", kind_names[p.kind], p.m, p.n, p.k,
              apus_dtype_of(p.b)->name);
+    if (p.a != APUS_F32 || p.y != APUS_F32)
+        snprintf(what + strlen(what), sizeof(what) - strlen(what), " (%s to %s)",
+                 apus_dtype_of(p.a)->name, apus_dtype_of(p.y)->name);
     const apus_rows_arg live = apus_rows_arg_of(apus_rows_flat(a), apus_tensor_rows(a));
     const struct apus_matmul_push push = {
         .a = apus_address(l, a),
@@ -91,7 +99,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
                       ? apus_address(l, b) +
                             apus_layout_scales_at(p.b, apus_tensor_rows(b), apus_tensor_cols(b))
                       : 0,
-        .y = apus_address(l, n->in[IN_INTO] ? n->in[IN_INTO] : n->out[0]),
+        .y = apus_address(l, y),
         .acc = apus_address(l, acc),
         .bias = apus_address(l, n->in[IN_BIAS]),
         .step = l->step,
@@ -107,8 +115,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .push_bytes = sizeof(push),
         .live = p.kind == APUS_TN ? (apus_rows) { 0 } : apus_rows_flat(a),
         .flops = 2.0 * p.m * p.n * p.k,
-        .moved = (double)b->bytes + 4.0 * p.m * p.k + 4.0 * p.m * p.n,
-        .fixed = p.kind == APUS_TN ? 4.0 * p.m * p.n : (double)b->bytes,
+        .moved = (double)b->bytes + (double)a->bytes + (double)y->bytes,
+        .fixed = p.kind == APUS_TN ? (double)y->bytes : (double)b->bytes,
     };
     return apusi_matmul_emit(l, &p, what, &d);
 }
@@ -134,8 +142,10 @@ static void backward(apus_graph *g, apus_node *n)
         apus_add_grad(g, acc, dy);
     if (a->wants_grad)
         apus_set_grad(a, apus_matmul(g, dy, b,
-                                     &(apus_matmul_params) {
-                                         .kind = APUS_NN, .alpha = attr->alpha, .acc = a->grad }));
+                                     &(apus_matmul_params) { .kind = APUS_NN,
+                                                             .alpha = attr->alpha,
+                                                             .out = a->dtype,
+                                                             .acc = a->grad }));
 }
 
 const apus_op_def apus_op_matmul = { "matmul", record, backward, false, &apusi_matmul_choices };

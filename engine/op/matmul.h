@@ -14,16 +14,17 @@ typedef struct apus_matmul_params {
     apus_matmul_kind kind;
     float alpha;       /* factor of the product; 0 means 1 */
     apus_tensor *bias; /* (N) f32, NT only, or NULL */
-    apus_tensor *acc;  /* added to the result: (M, N) f32, or NULL */
+    apus_dtype out;    /* format of y: f32 (0), f16 or bf16 */
+    apus_tensor *acc;  /* added to the result: (M, N) in the format of y, or NULL */
     apus_tensor *into; /* the result is written here, over what was there, and this is returned; may
                              be acc (then it is added to).  NULL: a new tensor */
 } apus_matmul_params;
 
 /* y = alpha * op(a) op(b) + bias + acc.
  *
- *   a  f32; NT, NN: (M, K), live rows allowed.  TN: (K, M), live rows allowed
- *   b  NT: (N, K), NN: (K, N): any weight format.  TN: (K, N) f32
- *   -> (M, N) f32, live rows of a (NT, NN)
+ *   a  f32, f16 or bf16; NT, NN: (M, K), live rows allowed.  TN: (K, M), live rows allowed
+ *   b  NT: (N, K), NN: (K, N): any weight format.  TN: (K, N) f32, f16 or bf16
+ *   -> (M, N) in the format `out`, or that of `into`; live rows of a (NT, NN)
  *
  * Sums in f32 in a fixed order.  a may have more than two dimensions (the first ones are rows).
  * Gradient (NT only): a, b (added to b->grad_into), bias (added to bias->grad_into), acc.

@@ -39,10 +39,20 @@ static void block_grid(const apus_matmul_problem *p, uint32_t bm, uint32_t bn, a
     d->live_tile = bm;
 }
 
-static void set_spec(apus_dispatch *d, const uint32_t *spec, uint32_t n)
+/* Every kernel has the formats of a and y behind its own constants. */
+static void set_spec(apus_dispatch *d, const apus_matmul_problem *p, const uint32_t *spec,
+                     uint32_t n)
 {
-    d->n_spec = n;
+    d->n_spec = n + 2;
     memcpy(d->spec, spec, n * sizeof(*spec));
+    d->spec[n] = p->a;
+    d->spec[n + 1] = p->y;
+}
+
+/* Where neighbouring lanes have the columns of a word: they exchange them. */
+static bool lanes_store(const apus_caps *caps, const apus_matmul_problem *p)
+{
+    return p->y == APUS_F32 || (caps->subgroup_shuffle && caps->subgroup >= 2);
 }
 
 static bool gpu_class(const apus_caps *caps, const void *problem)
@@ -83,7 +93,7 @@ static apus_status emit_vec(apus_lower *l, const apus_matmul_problem *p, apus_di
 
     vec_shape(l->caps, p, &rows, &wide);
     d->kernel = "matmul_vec";
-    set_spec(d, (uint32_t[]) { l->caps->subgroup, p->m, p->b, rows, wide }, 5);
+    set_spec(d, p, (uint32_t[]) { l->caps->subgroup, p->m, p->b, rows, wide }, 5);
     d->live = (apus_rows) { 0 };
     apus_grid_1d(apus_ceil_div(p->n, rows), 1, d->groups);
     return apus_emit(l, d);
@@ -149,7 +159,7 @@ static apus_status emit_tile(apus_lower *l, const apus_matmul_problem *p, tile_s
 {
     d->kernel = "matmul_tile";
     set_spec(
-        d,
+        d, p,
         (uint32_t[]) { s.bm / s.rm * (s.bn / s.rn), p->kind, p->b, s.bm, s.bn, TILE_K, s.rm, s.rn },
         8);
     block_grid(p, s.bm, s.bn, d);
@@ -223,12 +233,13 @@ static bool coop_large_worth(const apus_caps *caps, const apus_matmul_problem *p
     return wide_gpu(caps) && p->m > 64 && blocks_of(p, 128, 128) >= MANY_BLOCKS;
 }
 
-/* Gradients are small numbers: below 2^-24 f16 has nothing, so they go through bf16 or stay f32. */
+/* Gradients are small numbers: below 2^-24 f16 has nothing, so that they go through bf16 or stay
+ * f32, unless they are stored in f16 (then the loss was scaled). */
 static bool coop_chosen(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    return coop_worth(caps, p) && p->kind == APUS_NT;
+    return coop_worth(caps, p) && (p->kind == APUS_NT || p->a == APUS_F16);
 }
 
 static bool coop_large_chosen(const apus_caps *caps, const void *problem)
@@ -236,12 +247,13 @@ static bool coop_large_chosen(const apus_caps *caps, const void *problem)
     return coop_chosen(caps, problem) && coop_large_worth(caps, problem);
 }
 
-/* bf16 keeps three bits less than f16: taken where f16 may not be, or where b has no more. */
+/* bf16 keeps three bits less than f16: taken where f16 may not be, or where a or b has no more. */
 static bool coop_bf16_chosen(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    return coop_worth(caps, p) && (p->kind != APUS_NT || p->b == APUS_BF16);
+    return coop_worth(caps, p) && p->a != APUS_F16 &&
+           (p->kind != APUS_NT || p->a == APUS_BF16 || p->b == APUS_BF16);
 }
 
 static bool coop_bf16_large_chosen(const apus_caps *caps, const void *problem)
@@ -258,7 +270,7 @@ static apus_status emit_coop(apus_lower *l, const apus_matmul_problem *p, coop_s
     const uint32_t local = s.sub_m * s.sub_n * s.subgroup;
     d->kernel = s.in == APUS_BF16 ? "matmul_coop_bf16" : "matmul_coop";
     d->subgroup = s.subgroup;
-    set_spec(d,
+    set_spec(d, p,
              (uint32_t[]) { local, p->kind, p->b, s.bm, s.bn, s.bk, s.sub_m, s.sub_n, s.f.m, s.f.n,
                             s.f.k, local },
              12);
@@ -272,7 +284,8 @@ static bool cpu_fits(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    (void)caps;
+    if (p->kind != APUS_NN && !lanes_store(caps, p))
+        return false;
     if (p->kind == APUS_NT)
         return p->k % 8 == 0;
     return p->kind == APUS_NN ? p->k % 4 == 0 && p->n % 4 == 0 : p->m % 4 == 0;
@@ -299,7 +312,7 @@ static apus_status emit_cpu(apus_lower *l, const apus_matmul_problem *p, apus_di
         while (unroll < 4 && unroll * tm < 8 && p->k / 8 % (2 * unroll) == 0)
             unroll *= 2;
     d->kernel = kernels[p->kind];
-    set_spec(d, (uint32_t[]) { lanes, tm, p->b, unroll, p->m % tm != 0 }, 5);
+    set_spec(d, p, (uint32_t[]) { lanes, tm, p->b, unroll, p->m % tm != 0 }, 5);
     d->groups[0] = (uint32_t)apus_ceil_div(p->kind == APUS_NN ? p->n / 4 : p->n, lanes);
     d->groups[1] = (uint32_t)apus_ceil_div(p->m, tm);
     d->live_axis = 1;
@@ -313,8 +326,7 @@ static bool vec_cpu_fits(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    (void)caps;
-    return p->kind == APUS_NT && p->m <= VEC_MOST_M && p->k % 32 == 0;
+    return p->kind == APUS_NT && p->m <= VEC_MOST_M && p->k % 32 == 0 && lanes_store(caps, p);
 }
 
 static apus_status emit_vec_cpu(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
@@ -325,7 +337,7 @@ static apus_status emit_vec_cpu(apus_lower *l, const apus_matmul_problem *p, apu
     if (p->n < 64 * lanes) /* enough workgroups for all cores come first */
         rows = 1;
     d->kernel = "matmul_vec_cpu";
-    set_spec(d, (uint32_t[]) { lanes, p->m, p->b, rows }, 4);
+    set_spec(d, p, (uint32_t[]) { lanes, p->m, p->b, rows }, 4);
     d->groups[0] = (uint32_t)apus_ceil_div(p->n, lanes * rows);
     d->live = (apus_rows) { 0 };
     return apus_emit(l, d);
@@ -353,7 +365,7 @@ static apus_status emit_dot_cpu(apus_lower *l, const apus_matmul_problem *p, apu
     const uint32_t lanes = l->caps->subgroup;
 
     d->kernel = "matmul_dot_cpu";
-    set_spec(d, (uint32_t[]) { lanes, p->b, lanes }, 3);
+    set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes }, 3);
     d->groups[0] = (uint32_t)apus_ceil_div(p->n, lanes);
     d->live = (apus_rows) { 0 };
     return apus_emit(l, d);
@@ -364,9 +376,9 @@ static apus_status emit_dot_cpu(apus_lower *l, const apus_matmul_problem *p, apu
 static apus_status emit_plain(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
 {
     d->kernel = "matmul";
-    set_spec(d, (uint32_t[]) { 64, p->kind, p->b }, 3);
+    set_spec(d, p, (uint32_t[]) { 64, p->kind, p->b }, 3);
     d->live = (apus_rows) { 0 };
-    apus_grid_1d((uint64_t)p->m * p->n, 64, d->groups);
+    apus_grid_1d((uint64_t)p->m * p->n / (p->y == APUS_F32 ? 1 : 2), 64, d->groups);
     return apus_emit(l, d);
 }
 

@@ -10,6 +10,7 @@ typedef struct apus_matmul_problem {
     apus_matmul_kind kind;
     uint32_t m, n, k; /* largest shape */
     apus_dtype b;     /* format of b */
+    apus_dtype a, y;  /* of a, and of y and what is added to it */
 } apus_matmul_problem;
 
 /* The algorithms, at products of a layer of 4096 columns. */

@@ -16,11 +16,12 @@ apus_tensor *apus_rms_norm(apus_graph *g, apus_tensor *x, apus_tensor *w, float 
 
     if (!x || !w)
         return NULL;
-    if (x->dtype != APUS_F32 || w->dtype != APUS_F32 || apus_tensor_count(w) != apus_tensor_cols(x))
+    if (!apus_dtype_is_plain(x->dtype) || w->dtype != APUS_F32 ||
+        apus_tensor_count(w) != apus_tensor_cols(x))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "rms_norm: %s has %u columns, weight %s has %u",
                                x->name, apus_tensor_cols(x), w->name, apus_tensor_cols(w));
     n = apus_graph_node(g, &apus_op_rms_norm, &attr, sizeof(attr), (apus_tensor *[]) { x, w }, 2);
-    return apus_node_output(g, n, APUS_F32, x->n_dims, x->dims, x->rows);
+    return apus_node_output(g, n, x->dtype, x->n_dims, x->dims, x->rows);
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
@@ -40,14 +41,14 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = "rms_norm",
-        .spec = { l->caps->subgroup, cols % 4 ? 1 : 4 },
-        .n_spec = 2,
+        .spec = { l->caps->subgroup, cols % 4 ? 1 : 4, x->dtype },
+        .n_spec = 3,
         .push = &push,
         .push_bytes = sizeof(push),
         .live = apus_rows_flat(x),
         .live_tile = 1,
         .flops = 4.0 * rows * cols,
-        .moved = 8.0 * rows * cols,
+        .moved = 2.0 * (double)x->bytes,
     };
 
     apus_grid_1d(rows, 1, d.groups);

@@ -6,7 +6,7 @@
 
 /* Divide each row by its root mean square and scale the columns.
  *
- *   x (..., D) f32  w (D) f32  ->  the shape of x, f32
+ *   x (..., D) f32, f16 or bf16  w (D) f32  ->  like x
  *
  * eps > 0 is added to the mean square.  Gradient: x and w.
  * Errors: APUS_ERR_SHAPE.  Zhang and Sennrich 2019, arXiv:1910.07467, equation 4. */

@@ -17,6 +17,11 @@ void apus_rms_norm_back(apus_graph *g, apus_tensor *x, apus_tensor *w, apus_tens
 
     if (!x || !w || !dy)
         return;
+    if (dy->dtype != x->dtype) {
+        apus_graph_fail(g, APUS_ERR_SHAPE, "rms_norm: the gradient of %s has another format",
+                        x->name);
+        return;
+    }
     if (w->wants_grad) {
         n = apus_graph_node(g, &apus_op_rms_norm_back, &attr, sizeof(attr),
                             (apus_tensor *[]) { x, w, dy, w->grad_into }, 4);
@@ -28,7 +33,7 @@ void apus_rms_norm_back(apus_graph *g, apus_tensor *x, apus_tensor *w, apus_tens
     attr.of_weight = false;
     n = apus_graph_node(g, &apus_op_rms_norm_back, &attr, sizeof(attr),
                         (apus_tensor *[]) { x, w, dy, x->grad }, 4);
-    apus_set_grad(x, apus_node_output(g, n, APUS_F32, x->n_dims, x->dims, x->rows));
+    apus_set_grad(x, apus_node_output(g, n, x->dtype, x->n_dims, x->dims, x->rows));
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
@@ -50,15 +55,17 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = attr->of_weight ? "rms_norm_back_weight" : "rms_norm_back",
-        .spec = { l->caps->subgroup },
-        .n_spec = 1,
+        .spec = { l->caps->subgroup, cols % 4 ? 1 : 4, x->dtype },
+        .n_spec = 3,
         .push = &push,
         .push_bytes = sizeof(push),
         .flops = 8.0 * rows * cols,
-        .moved = 16.0 * rows * cols,
+        .moved = 4.0 * (double)x->bytes,
     };
 
     if (attr->of_weight) {
+        d.spec[1] = x->dtype;
+        d.n_spec = 2;
         d.groups[0] = (uint32_t)apus_ceil_div(cols, l->caps->subgroup);
         return apus_emit(l, &d);
     }

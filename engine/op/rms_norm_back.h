@@ -6,7 +6,7 @@
 
 /* Add the gradient of y = rms_norm(x, w, eps) to x and w (those that want one).
  *
- *   x (..., D) f32  w (D) f32  dy like x
+ *   x (..., D) f32, f16 or bf16  w (D) f32  dy like x
  *
  * The gradient of x is summed with what x had; that of w is added to its persistent buffer.
  * No further gradient.  Errors: APUS_ERR_SHAPE. */

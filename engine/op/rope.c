@@ -13,11 +13,14 @@ apus_tensor *apus_rope(apus_graph *g, apus_tensor *x, apus_tensor *table, apus_t
 
     if (!x || !table || !pos)
         return NULL;
-    if (x->dtype != APUS_F32 || x->n_dims != 3 || x->dims[2] != p->head_dim || p->head_dim % 2 ||
-        apus_tensor_cols(table) != p->head_dim || pos->dims[0] != x->dims[0])
+    if (x->dtype != APUS_F32 && p->head_dim % 4)
+        return apus_graph_fail(g, APUS_ERR_SHAPE, "rope: heads of %u elements are not whole fours",
+                               p->head_dim);
+    if (!apus_dtype_is_plain(x->dtype) || x->n_dims != 3 || x->dims[2] != p->head_dim ||
+        p->head_dim % 2 || apus_tensor_cols(table) != p->head_dim || pos->dims[0] != x->dims[0])
         return apus_graph_fail(g, APUS_ERR_SHAPE, "rope: %s, head size %u", x->name, p->head_dim);
     n = apus_graph_node(g, &apus_op_rope, p, sizeof(*p), (apus_tensor *[]) { x, table, pos }, N_IN);
-    return apus_node_output(g, n, APUS_F32, 3, x->dims, x->rows);
+    return apus_node_output(g, n, x->dtype, 3, x->dims, x->rows);
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
@@ -25,6 +28,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const apus_rope_params *a = n->attr;
     const apus_tensor *x = n->in[IN_X], *table = n->in[IN_TABLE];
     const apus_rows_arg rows = apus_rows_of(x);
+    const uint32_t pairs = a->head_dim % 4 ? 1 : 2; /* an invocation */
     const struct apus_rope_push push = {
         .x = apus_address(l, x),
         .table = apus_address(l, table),
@@ -39,15 +43,15 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = "rope",
-        .spec = { 64 },
-        .n_spec = 1,
+        .spec = { 64, pairs, x->dtype },
+        .n_spec = 3,
         .push = &push,
         .push_bytes = sizeof(push),
         .flops = 3.0 * (double)apus_tensor_count(x),
-        .moved = 8.0 * (double)apus_tensor_count(x),
+        .moved = 2.0 * (double)x->bytes,
     };
 
-    apus_grid_1d(apus_tensor_count(x) / 2, 64, d.groups);
+    apus_grid_1d(apus_tensor_count(x) / 2 / pairs, 64, d.groups);
     return apus_emit(l, &d);
 }
 

@@ -11,8 +11,8 @@ typedef struct apus_rope_params {
 
 /* Turn pairs of each head by an angle that grows with the token's position.
  *
- *   x (T, H, E) f32, live rows allowed  table (P, E) f32: cos and sin of pair i at [p, 2i], [p,
- *   2i+1]
+ *   x (T, H, E) f32, or f16 or bf16 with E a multiple of 4, live rows allowed
+ *   table (P, E) f32: cos and sin of pair i at [p, 2i], [p, 2i+1]
  *   pos (T) u32 of the step, < P  ->  the shape of x
  *
  * Pair i is (i, i + E/2), as in Hugging Face's weights.  The table is made by the host: sin and

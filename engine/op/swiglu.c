@@ -11,11 +11,12 @@ apus_tensor *apus_swiglu(apus_graph *g, apus_tensor *gate, apus_tensor *up)
 
     if (!gate || !up)
         return NULL;
-    if (gate->dtype != APUS_F32 || up->dtype != APUS_F32 || gate->n_dims != up->n_dims ||
+    if (!apus_dtype_is_plain(gate->dtype) || up->dtype != gate->dtype ||
+        gate->n_dims != up->n_dims ||
         memcmp(gate->dims, up->dims, gate->n_dims * sizeof(gate->dims[0])))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "swiglu: %s and %s differ", gate->name, up->name);
     n = apus_graph_node(g, &apus_op_swiglu, NULL, 0, (apus_tensor *[]) { gate, up }, 2);
-    return apus_node_output(g, n, APUS_F32, gate->n_dims, gate->dims, gate->rows);
+    return apus_node_output(g, n, gate->dtype, gate->n_dims, gate->dims, gate->rows);
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
@@ -33,15 +34,15 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = "swiglu",
-        .spec = { 64 },
-        .n_spec = 1,
+        .spec = { 64, y->dtype },
+        .n_spec = 2,
         .push = &push,
         .push_bytes = sizeof(push),
         .flops = 4.0 * (double)count,
-        .moved = 12.0 * (double)count,
+        .moved = 3.0 * (double)y->bytes,
     };
 
-    apus_grid_1d(count, 64, d.groups);
+    apus_grid_1d(apus_ceil_div(count, 4), 64, d.groups);
     return apus_emit(l, &d);
 }
 

@@ -10,9 +10,14 @@ void apus_swiglu_back(apus_graph *g, apus_tensor *gate, apus_tensor *up, apus_te
 
     if (!gate || !up || !dy)
         return;
+    if (dy->dtype != gate->dtype || up->dtype != gate->dtype) {
+        apus_graph_fail(g, APUS_ERR_SHAPE, "swiglu: the gradient of %s has another format",
+                        gate->name);
+        return;
+    }
     n = apus_graph_node(g, &apus_op_swiglu_back, NULL, 0, (apus_tensor *[]) { gate, up, dy }, 3);
-    apus_tensor *d_gate = apus_node_output(g, n, APUS_F32, gate->n_dims, gate->dims, gate->rows);
-    apus_tensor *d_up = apus_node_output(g, n, APUS_F32, up->n_dims, up->dims, up->rows);
+    apus_tensor *d_gate = apus_node_output(g, n, gate->dtype, gate->n_dims, gate->dims, gate->rows);
+    apus_tensor *d_up = apus_node_output(g, n, up->dtype, up->n_dims, up->dims, up->rows);
     apus_add_grad(g, gate, d_gate);
     apus_add_grad(g, up, d_up);
 }
@@ -34,15 +39,15 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = "swiglu_back",
-        .spec = { 64 },
-        .n_spec = 1,
+        .spec = { 64, dy->dtype },
+        .n_spec = 2,
         .push = &push,
         .push_bytes = sizeof(push),
         .flops = 10.0 * (double)count,
-        .moved = 20.0 * (double)count,
+        .moved = 5.0 * (double)dy->bytes,
     };
 
-    apus_grid_1d(count, 64, d.groups);
+    apus_grid_1d(apus_ceil_div(count, 4), 64, d.groups);
     return apus_emit(l, &d);
 }
 

@@ -6,7 +6,7 @@
 
 /* Add the gradient of swiglu(gate, up) to both.
  *
- *   gate, up, dy (equal shape) f32
+ *   gate, up, dy (equal shape) f32, f16 or bf16
  *
  * Errors: APUS_ERR_SHAPE. */
 void apus_swiglu_back(apus_graph *g, apus_tensor *gate, apus_tensor *up, apus_tensor *dy);

@@ -6,9 +6,10 @@
 
 /* A planned tensor filled with zeros, for nodes that write it piece by piece.
  *
- *   -> (dims) f32
+ *   -> (dims) of `type`
  *
  * No gradient.  Errors: APUS_ERR_SHAPE. */
-apus_tensor *apus_zeros(apus_graph *g, uint32_t n_dims, const uint32_t *dims, apus_rows rows);
+apus_tensor *apus_zeros(apus_graph *g, apus_dtype type, uint32_t n_dims, const uint32_t *dims,
+                        apus_rows rows);
 
 #endif

@@ -5,8 +5,8 @@
  *   additional_config.json, args.json                as ms-swift has them
  *   optimizer.safetensors   exp_avg, exp_avg_sq (n) f32: the trained slab's order
  *   trainer_state.json      transformers' state and log history
- *   apus_state.json         format version, step, seeds, sums since the last log, choices and
- *   hash */
+ *   apus_state.json         format version, step, seeds, sums since the last log, loss scale,
+ *   choices and hash */
 #include <stdio.h>
 
 #include "file.h"
@@ -51,6 +51,7 @@ static apus_status write_own_state(apusi_trainer *t, uint64_t step, const char *
 {
     const char *choices;
     const uint64_t hash = apus_train_choices(t->step, &choices);
+    const apus_loss_scale scale = apus_train_loss_scale(t->step);
     cJSON *s;
     char text[32];
 
@@ -68,6 +69,8 @@ static apus_status write_own_state(apusi_trainer *t, uint64_t step, const char *
     apus_json_add_float(s, "window_correct", t->window.correct);
     apus_json_add_float(s, "window_tokens", t->window.tokens);
     cJSON_AddNumberToObject(s, "window_steps", (double)t->window.steps);
+    cJSON_AddNumberToObject(s, "loss_scale", scale.scale);
+    cJSON_AddNumberToObject(s, "loss_scale_good", scale.good);
     cJSON_AddStringToObject(s, "choices_hash", text);
     cJSON_AddStringToObject(s, "choices", choices);
     const apus_status st = apus_json_write(s, folder, "apus_state.json");
@@ -211,7 +214,7 @@ static apus_status load_own_state(apusi_trainer *t, const char *folder)
     apus_status st;
     cJSON *s = NULL;
     char *path = apus_path_join(folder, "apus_state.json"), hash[32];
-    uint64_t version = 0;
+    uint64_t version = 0, good = 0;
 
     if (!path)
         return APUS_ERR_MEMORY;
@@ -231,6 +234,9 @@ static apus_status load_own_state(apusi_trainer *t, const char *folder)
             "APUS_KERNEL",
             apus_json_string(s, "choices_hash", "?"), hash));
     APUS_TRY(apus_json_u64(s, "step", 0, UINT64_MAX >> 12, &t->start_step));
+    APUS_TRY(apus_json_u64(s, "loss_scale_good", 0, UINT32_MAX, &good));
+    APUS_TRY(apus_train_set_loss_scale(
+        t->step, (apus_loss_scale) { apus_json_number(s, "loss_scale", 0), (uint32_t)good }));
     t->tokens = (uint64_t)apus_json_number(s, "tokens", 0);
     t->loss_sum = apus_json_number(s, "loss_sum", 0);
     t->window = (apusi_window) {

@@ -27,7 +27,7 @@ void apus_head_loss(apus_graph *g, apus_tensor *x, const apus_head_loss_params *
         return;
     const uint32_t rows = x->dims[0], chunk = chunk_rows(rows, p->head->dims[0]);
     if (p->gradient)
-        dx = apus_zeros(g, 2, x->dims, x->rows);
+        dx = apus_zeros(g, x->dtype, 2, x->dims, x->rows);
     for (uint32_t at = 0; at < rows && g->status == APUS_OK; at += chunk) {
         const uint32_t n = rows - at < chunk ? rows - at : chunk;
         const apus_rows live = { APUS_VAR_LOSS_ROWS, at, n, 1 };

@@ -41,8 +41,9 @@ apus_status apusi_recovery_begin(apusi_trainer *t)
     for (int i = 0; i < 16; i++)
         snprintf(r->device + 2 * i, 3, "%02x", uuid[i]);
     r->params = *t->p;
-    r->params.device = r->device;                 /* this one again, not what else there is */
-    r->params.torch_dtype = apusi_torch_dtype(t); /* a checkpoint of all weights is f32 */
+    r->params.device = r->device; /* this one again, not what else there is */
+    if (t->p->full)               /* a checkpoint of all weights says float32 */
+        r->params.torch_dtype = apusi_torch_dtype(t);
     r->begun_from = t->p->resume;
     r->batch = t->plan.batch;
     r->first_step = r->furthest = t->start_step;

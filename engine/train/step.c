@@ -7,6 +7,10 @@
 #include "rng.h"
 #include "step_internal.h"
 
+#define FIRST_SCALE 65536.0
+#define MOST_SCALE 16777216.0
+#define GOOD_UPDATES 2000 /* after which the loss scale doubles */
+
 static apus_status clear(apus_gpu *gpu, const apus_buffer *b)
 {
     apus_status st = APUS_OK;
@@ -37,6 +41,11 @@ static apus_status make_buffers(apus_train_step *s)
     return APUS_OK;
 }
 
+static bool scales(const apus_train_step *s)
+{
+    return s->model->act_dtype == APUS_F16;
+}
+
 apus_status apus_train_step_create(apus_train_step **out, apus_model *model,
                                    const apus_train_step_params *params)
 {
@@ -48,6 +57,7 @@ apus_status apus_train_step_create(apus_train_step **out, apus_model *model,
         return APUS_ERR_MEMORY;
     s->model = model;
     s->params = *params;
+    s->scale.scale = scales(s) ? FIRST_SCALE : 1;
     if (params->max_sequences < 1 || params->max_sequences > 64)
         APUS_TRY(apus_fail(APUS_ERR_ARG, "a micro batch of %u sequences; it must be in [1, 64]",
                            params->max_sequences));
@@ -57,6 +67,7 @@ apus_status apus_train_step_create(apus_train_step **out, apus_model *model,
     } else {
         APUS_BUG_IF(!model->train_all);
         s->slab = &model->slabs[0];
+        s->copy = model->copy.address ? &model->copy : NULL;
         s->n = model->n_slab;
         s->n_decay = params->decay_all ? model->n_slab : model->n_matrix;
     }
@@ -70,6 +81,10 @@ apus_status apus_train_step_create(apus_train_step **out, apus_model *model,
                 s->grad.address + (model->weights[i].address - s->slab->address);
     }
     APUS_TRY(apusi_update_build(s));
+    /* Without gradients, moments and learning rate an update only makes the working copy. */
+    if (s->copy && !apus_gpu_counts(model->gpu))
+        APUS_TRY(apus_train_update(s, 0, 0, 1));
+    s->scale.good = 0;
     *out = s;
     return APUS_OK;
 
@@ -192,7 +207,7 @@ static apus_status run_micro(apus_train_step *s, const apus_train_sequence *seqs
     APUS_FORWARD(apusi_micro_fill(s, b, seqs, n, &step, &labels));
     step.vars[APUS_VAR_STEP] = (uint32_t)number;
     step.vars[APUS_VAR_SEED] = seed;
-    set_f32(step.vars, APUS_VAR_LOSS_SCALE, scale);
+    set_f32(step.vars, APUS_VAR_LOSS_SCALE, scale * s->scale.scale);
     s->host_ns += apus_now_ns() - start;
     APUS_FORWARD(apus_plan_run(b->plan, cancel));
     s->host_ns += apus_plan_host_ns(b->plan);
@@ -212,6 +227,39 @@ apus_status apus_train_eval(apus_train_step *s, const apus_train_sequence *seqs,
     return run_micro(s, seqs, n, true, 0, 0, 0, cancel);
 }
 
+apus_loss_scale apus_train_loss_scale(const apus_train_step *s)
+{
+    return s->scale;
+}
+
+apus_status apus_train_set_loss_scale(apus_train_step *s, apus_loss_scale scale)
+{
+    int exponent;
+
+    if (!scales(s))
+        return APUS_OK;
+    if (!(scale.scale >= 1 && scale.scale <= MOST_SCALE) || frexp(scale.scale, &exponent) != 0.5 ||
+        scale.good >= GOOD_UPDATES)
+        return apus_fail(APUS_ERR_FORMAT, "a loss scale of %g, good for %u updates", scale.scale,
+                         scale.good);
+    s->scale = scale;
+    return APUS_OK;
+}
+
+/* After an update: did the scaled gradients overflow? */
+static void adapt_scale(apus_train_step *s)
+{
+    const float *w = s->state.host;
+    apus_loss_scale *x = &s->scale;
+
+    if (!scales(s))
+        return;
+    if (!isfinite(w[APUS_STATE_NORM]))
+        *x = (apus_loss_scale) { x->scale > 1 ? x->scale / 2 : 1, 0 };
+    else if (++x->good == GOOD_UPDATES)
+        *x = (apus_loss_scale) { x->scale < MOST_SCALE ? 2 * x->scale : MOST_SCALE, 0 };
+}
+
 apus_status apus_train_update(apus_train_step *s, double lr, double max_norm, uint64_t number)
 {
     apus_step step = apus_plan_step(s->update);
@@ -221,7 +269,9 @@ apus_status apus_train_update(apus_train_step *s, double lr, double max_norm, ui
     set_f32(step.vars, APUS_VAR_BIAS1, 1 - pow((double)s->params.beta1, (double)number));
     set_f32(step.vars, APUS_VAR_BIAS2, sqrt(1 - pow((double)s->params.beta2, (double)number)));
     set_f32(step.vars, APUS_VAR_MAX_NORM, max_norm);
+    set_f32(step.vars, APUS_VAR_UNSCALE, 1 / s->scale.scale);
     APUS_FORWARD(apus_plan_run(s->update, NULL));
+    adapt_scale(s);
     s->host_ns += apus_plan_host_ns(s->update);
     return APUS_OK;
 }

@@ -39,7 +39,7 @@ typedef struct apus_train_numbers {
     double loss;    /* sum of weight * nll since the last read */
     double correct; /* labels that were the most likely id */
     double tokens;  /* labels */
-    double norm;    /* gradient norm before clipping, of the last update */
+    double norm;    /* gradient norm before clipping, of the last update, without the loss scale */
     double skipped; /* updates skipped because it was not finite */
 } apus_train_numbers;
 
@@ -73,6 +73,18 @@ apus_status apus_train_eval(apus_train_step *s, const apus_train_sequence *seqs,
 apus_status apus_train_update(apus_train_step *s, double lr, double max_norm, uint64_t number);
 /* Read the numbers and start their sums again. */
 apus_status apus_train_read(apus_train_step *s, apus_train_numbers *out);
+
+/* The loss scale, which f16 activations need so that small gradients are not lost (Micikevicius et
+ * al. 2018, arXiv:1710.03740, section 3.2); torch.amp.GradScaler's numbers: 65536 at first, halved
+ * by an update that had to be skipped, doubled after 2000 good ones.  1, and never changed, with
+ * other activations. */
+typedef struct apus_loss_scale {
+    double scale;  /* a power of two, in [1, 2^24] */
+    uint32_t good; /* updates since it changed */
+} apus_loss_scale;
+apus_loss_scale apus_train_loss_scale(const apus_train_step *s);
+/* As a checkpoint has it.  Errors: APUS_ERR_FORMAT (no such scale). */
+apus_status apus_train_set_loss_scale(apus_train_step *s, apus_loss_scale scale);
 
 /* Optimizer state: moments m and v, n elements each (the slab's order). */
 uint64_t apus_train_count(const apus_train_step *s);

@@ -134,11 +134,15 @@ apus_status apusi_update_build(apus_train_step *s)
     APUS_FORWARD(apus_graph_init(g));
     apus_tensor *grad = slab_tensor(g, "gradients", s->n, s->grad.address);
     apus_tensor *state = apus_graph_bound(g, "state", APUS_F32, 1, &words, s->state.address);
+    apus_tensor *copy = NULL;
+    if (s->copy)
+        copy = apus_graph_bound(g, "working copy", s->model->act_dtype, 1, grad ? grad->dims : NULL,
+                                s->copy->address);
     g->prefix = "update";
     apus_grad_norm(g, grad, state);
     apus_adamw(g, slab_tensor(g, "parameters", s->n, s->slab->address), grad,
                slab_tensor(g, "m", s->n, s->m.address), slab_tensor(g, "v", s->n, s->v.address),
-               NULL, state,
+               copy, state,
                &(apus_adamw_params) { .beta1 = s->params.beta1,
                                       .beta2 = s->params.beta2,
                                       .eps = s->params.eps,

@@ -28,8 +28,10 @@ struct apus_train_step {
     apus_graph update_graph;
     apus_plan *update;
     const apus_buffer *slab; /* trained parameters */
+    const apus_buffer *copy; /* the same in the format of activations, or NULL */
     uint64_t n, n_decay;     /* elements */
     apus_buffer grad, m, v, state;
+    apus_loss_scale scale;
     uint64_t scratch;
     apus_str choices;
     uint64_t host_ns;

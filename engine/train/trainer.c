@@ -97,9 +97,9 @@ static uint64_t interval(int strategy, double steps, uint64_t all)
 
 const char *apusi_torch_dtype(const apusi_trainer *t)
 {
-    return t->model->cache_dtype == APUS_F16    ? "float16"
-           : t->model->cache_dtype == APUS_BF16 ? "bfloat16"
-                                                : "float32";
+    return t->model->act_dtype == APUS_F16    ? "float16"
+           : t->model->act_dtype == APUS_BF16 ? "bfloat16"
+                                              : "float32";
 }
 
 static apus_status tell_plan(apusi_trainer *t)
@@ -142,7 +142,7 @@ static apus_status tell_plan(apusi_trainer *t)
         .host_bytes = use.host + apus_peak_rss(),
         .device_heap = caps->heap,
         .dtype = apusi_torch_dtype(t),
-        .dtype_used = apus_plan_about(micro)->narrow,
+        .narrow = apus_plan_about(micro)->narrow,
         .seconds = per_token * run_tokens / rate,
     };
     if (t->cb->plan)
@@ -218,6 +218,19 @@ static bool due(uint64_t every, const apusi_trainer *t, uint64_t step)
     return every == UINT64_MAX ? step % t->plan.steps_per_epoch == 0 : step % every == 0;
 }
 
+/* In float16 the first of these are expected: the loss scale is found from above. */
+static void warn_skipped(const apusi_trainer *t, uint64_t step, double skipped)
+{
+    char scale[64] = "";
+
+    if (t->model->act_dtype == APUS_F16)
+        snprintf(scale, sizeof(scale), "; the loss scale is now %g",
+                 apus_train_loss_scale(t->step).scale);
+    apus_log(APUS_LOG_WARN,
+             "step %llu: the gradient norm is not finite; the update was skipped (%g so far)%s",
+             (unsigned long long)step, skipped, scale);
+}
+
 static apus_status after_step(apusi_trainer *t, const apus_sampler_step *s,
                               const apus_train_numbers *x)
 {
@@ -231,9 +244,7 @@ static apus_status after_step(apusi_trainer *t, const apus_sampler_step *s,
     t->loss_sum += loss;
     t->steps_done++;
     if (!isfinite(x->norm))
-        apus_log(APUS_LOG_WARN,
-                 "step %llu: the gradient norm is not finite; the update was skipped (%g so far)",
-                 (unsigned long long)s->number, x->skipped);
+        warn_skipped(t, s->number, x->skipped);
     if (s->number == 1 || s->number % every == 0)
         APUS_FORWARD(log_window(t, s, x->norm));
     if (t->cb->step)

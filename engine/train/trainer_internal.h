@@ -124,7 +124,7 @@ apus_status apusi_recovery_hint(const apusi_trainer *t, apus_status st);
 void apusi_recovery_release(apusi_recovery *r);
 /* Most bytes held on the device, this one and those before. */
 uint64_t apusi_device_peak(const apusi_trainer *t);
-/* "float32", "float16" or "bfloat16": the type that the model is computed with. */
+/* "float32", "float16" or "bfloat16": what activations are stored in. */
 const char *apusi_torch_dtype(const apusi_trainer *t);
 /* The closing lines, pictures and the report. */
 apus_status apusi_finish(apusi_trainer *t, double epoch);

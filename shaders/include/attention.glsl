@@ -20,6 +20,7 @@ layout(constant_id = 9) const uint KEEP = 1;         /* 1: a lane keeps its rows
 const uint OWN = E4 / SPLIT; /* vec4s of a row that a lane has: every SPLIT-th, from its part on */
 /* Where even the addresses of what is read again would fill the registers. */
 const bool ONE_BY_ONE = KEEP == 0 && OWN > 5;
+layout(constant_id = 10) const uint TYPE = APUS_F32; /* of all but k, v, lse and dot */
 layout(push_constant) uniform Push { apus_attention_push push; };
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly
     buffer BufArgs { apus_attention_args v; };
@@ -44,7 +45,7 @@ uint head_index(uint row, uint heads, uint head, uint part)
 /* Address, the same for all lanes, of the head's elements in that row of a cache. */
 uvec2 key_at(uvec2 cache, uint row, uint head)
 {
-    return apus_at(cache, row * p.kv_heads + head, E4 * (KV_TYPE == APUS_F32 ? 16 : 8));
+    return apus_at(cache, row * p.kv_heads + head, E4 * 4 * apus_bytes(KV_TYPE));
 }
 
 /* The lane among the workgroup's; lanes that share a row are neighbours in one subgroup. */

@@ -1,9 +1,8 @@
 /* matmul_coop.glsl - y[m,n] = alpha * sum_k op(a)[m,k] * op(b)[k,n] + bias[n] + acc[m,n]
  * on matrix cores; T is the 16-bit type of operands, T4 four of them.
  *
- *   NT  a (M, K) f32  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M) f32  b (K,
- *   N) f32
- *   ->  y (M, N) f32;  every shape
+ *   NT  a (M, K)  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M)  b (K, N)
+ *   ->  y (M, N);  a, y and TN's b f32, f16 or bf16;  every shape (y in 16 bits: N even)
  *
  * Both operands are rounded to 16 bits while they are staged in shared memory (as they lie in
  * memory,
@@ -35,6 +34,8 @@ layout(constant_id = 8) const uint FM = 16;
 layout(constant_id = 9) const uint FN = 16;
 layout(constant_id = 10) const uint FK = 16;
 layout(constant_id = 11) const uint LOCAL = 128; /* constant 0 again: as a size of arrays */
+layout(constant_id = 12) const uint A_TYPE = APUS_F32;
+layout(constant_id = 13) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
@@ -62,8 +63,8 @@ void fetch(uint k0)
         const uint row = i / (A_COLS / 4), quad = i % (A_COLS / 4);
         if (A_QUADS % LOCAL != 0 && i >= A_QUADS)
             break;
-        next_a[s] = T4(A_BY_K ? matmul_load4(APUS_F32, p.a, k0 + row, sum_k, p.m, m0 / 4 + quad)
-                                : matmul_load4(APUS_F32, p.a, m0 + row, p.m, p.k, k0 / 4 + quad));
+        next_a[s] = T4(A_BY_K ? matmul_load4(A_TYPE, p.a, k0 + row, sum_k, p.m, m0 / 4 + quad)
+                                : matmul_load4(A_TYPE, p.a, m0 + row, p.m, p.k, k0 / 4 + quad));
     }
     [[unroll]] for (uint s = 0; s < B_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
@@ -91,13 +92,13 @@ void stage()
     }
 }
 
-/* A fragment of the subgroup, now in block_y from `from` on: its elements by lanes. */
+/* A fragment of the subgroup, now in block_y from `from` on: its pairs by lanes. */
 void store_fragment(uint from, uint m_at, uint n_at)
 {
-    for (uint i = gl_SubgroupInvocationID; i < FM * FN; i += LOCAL / (SUB_M * SUB_N)) {
-        const uint m = m_at + i / FN, n = n_at + i % FN;
+    for (uint i = gl_SubgroupInvocationID; i < FM * FN / 2; i += LOCAL / (SUB_M * SUB_N)) {
+        const uint m = m_at + 2 * i / FN, n = n_at + 2 * i % FN;
         if (m < rows && n < p.n)
-            matmul_store1(m, n, block_y[from + i]);
+            matmul_store2(m, n, vec2(block_y[from + 2 * i], block_y[from + 2 * i + 1]));
     }
 }
 

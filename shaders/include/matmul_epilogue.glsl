@@ -1,17 +1,38 @@
-/* matmul_epilogue.glsl - the end of every matmul kernel: y = alpha * sum + bias + acc. */
+/* matmul_epilogue.glsl - the end of every matmul kernel: y = alpha * sum + bias + acc.
+ *
+ * Y_TYPE is the format of y and acc.  16-bit elements are written as whole words: by pairs, fours,
+ * or lanes that have neighbours. */
 #ifndef APUS_MATMUL_EPILOGUE_GLSL
 #define APUS_MATMUL_EPILOGUE_GLSL
 
-void matmul_store1(uint m, uint n, float sum)
+float matmul_end1(uint m, uint n, float sum)
 {
-    const uint at = m * p.n + n;
     float y = p.alpha * sum;
 
     if (!apus_none(p.bias))
         y += BufF(p.bias).v[n];
     if (!apus_none(p.acc))
-        y += BufF(p.acc).v[at];
-    BufF(p.y).v[at] = y;
+        y += apus_load1(Y_TYPE, p.acc, m * p.n + n);
+    return y;
+}
+
+/* y[m,n]; f32 only. */
+void matmul_store1(uint m, uint n, float sum)
+{
+    BufF(p.y).v[m * p.n + n] = matmul_end1(m, n, sum);
+}
+
+/* y[m,n] and y[m,n+1] where it exists; n is even. */
+void matmul_store2(uint m, uint n, vec2 sum)
+{
+    if (Y_TYPE == APUS_F32) {
+        matmul_store1(m, n, sum.x);
+        if (n + 1 < p.n)
+            matmul_store1(m, n + 1, sum.y);
+        return;
+    }
+    const vec2 y = vec2(matmul_end1(m, n, sum.x), matmul_end1(m, n + 1, sum.y));
+    apus_store2(Y_TYPE, p.y, (m * p.n + n) >> 1, y);
 }
 
 void matmul_store4(uint m, uint n4, vec4 sum)
@@ -22,8 +43,24 @@ void matmul_store4(uint m, uint n4, vec4 sum)
     if (!apus_none(p.bias))
         y += BufF4(p.bias).v[n4];
     if (!apus_none(p.acc))
-        y += BufF4(p.acc).v[at];
-    BufF4(p.y).v[at] = y;
+        y += apus_load4(Y_TYPE, p.acc, at);
+    apus_store4(Y_TYPE, p.y, at, y);
 }
+
+#ifdef MATMUL_LANES
+/* y[m,n] of a lane whose neighbour, of the other parity, has the other column of the pair. */
+void matmul_store_lane(uint m, uint n, float sum)
+{
+    const float y = matmul_end1(m, n, sum);
+
+    if (Y_TYPE == APUS_F32) {
+        BufF(p.y).v[m * p.n + n] = y;
+        return;
+    }
+    const float other = subgroupShuffleXor(y, 1);
+    if ((n & 1u) == 0u)
+        apus_store2(Y_TYPE, p.y, (m * p.n + n) >> 1, vec2(y, other));
+}
+#endif
 
 #endif

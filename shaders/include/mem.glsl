@@ -83,6 +83,32 @@ float apus_load1(uint type, uvec2 a, uint i)
     return uintBitsToFloat((i & 1u) == 0u ? w << 16 : w & 0xffff0000u);
 }
 
+/* Elements 8i .. 8i+7. */
+void apus_load8(uint type, uvec2 a, uint i, out vec4 lo, out vec4 hi)
+{
+    if (type == APUS_F32) {
+        lo = BufF4(a).v[2 * i];
+        hi = BufF4(a).v[2 * i + 1];
+        return;
+    }
+    const uvec4 w = BufU4(a).v[i];
+    lo = type == APUS_F16 ? apus_half4(w.xy) : apus_bhalf4(w.xy);
+    hi = type == APUS_F16 ? apus_half4(w.zw) : apus_bhalf4(w.zw);
+}
+
+/* Elements 4i .. 4i+3 of a tensor of n elements, zeros past its end.  The rows of 16-bit
+ * activations are whole fours (graph.h). */
+vec4 apus_load4_of(uint type, uvec2 a, uint i, uint n)
+{
+    if (type != APUS_F32 || 4 * i + 4 <= n)
+        return apus_load4(type, a, i);
+    vec4 x = vec4(0.0);
+    [[unroll]] for (uint k = 0; k < 4; k++)
+        if (4 * i + k < n)
+            x[k] = BufF(a).v[4 * i + k];
+    return x;
+}
+
 /* f32 to bf16 bits, round to nearest even (NaN stays NaN). */
 uint apus_bf16_bits(float f)
 {
@@ -92,15 +118,76 @@ uint apus_bf16_bits(float f)
     return (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
 }
 
+/* f rounded to what f16 can have, to nearest even, too large to infinity: packHalf2x16 may round
+ * either way, and where it rounds to zero an overflow would not show.  Below 2^-14 it may still be
+ * off by 2^-24. */
+float apus_f16_round(float f)
+{
+    const uint u = floatBitsToUint(f), sign = u & 0x80000000u;
+    const uint r = (u + 0xfffu + ((u >> 13) & 1u)) & 0xffffe000u;
+
+    if ((u & 0x7fffffffu) > 0x7f800000u)
+        return f; /* NaN */
+    return uintBitsToFloat((r & 0x7fffffffu) >= 0x47800000u ? sign | 0x7f800000u : r);
+}
+
+uint apus_f16_pair(vec2 x)
+{
+    return packHalf2x16(vec2(apus_f16_round(x.x), apus_f16_round(x.y)));
+}
+
+uint apus_bf16_pair(vec2 x)
+{
+    return apus_bf16_bits(x.x) | apus_bf16_bits(x.y) << 16;
+}
+
 void apus_store4(uint type, uvec2 a, uint i, vec4 x)
 {
     if (type == APUS_F32)
         BufF4(a).v[i] = x;
     else if (type == APUS_F16)
-        BufU2(a).v[i] = uvec2(packHalf2x16(x.xy), packHalf2x16(x.zw));
+        BufU2(a).v[i] = uvec2(apus_f16_pair(x.xy), apus_f16_pair(x.zw));
     else
-        BufU2(a).v[i] = uvec2(apus_bf16_bits(x.x) | apus_bf16_bits(x.y) << 16,
-                              apus_bf16_bits(x.z) | apus_bf16_bits(x.w) << 16);
+        BufU2(a).v[i] = uvec2(apus_bf16_pair(x.xy), apus_bf16_pair(x.zw));
+}
+
+void apus_store4_of(uint type, uvec2 a, uint i, uint n, vec4 x)
+{
+    if (type != APUS_F32 || 4 * i + 4 <= n) {
+        apus_store4(type, a, i, x);
+        return;
+    }
+    [[unroll]] for (uint k = 0; k < 4; k++)
+        if (4 * i + k < n)
+            BufF(a).v[4 * i + k] = x[k];
+}
+
+/* Elements 2i and 2i+1. */
+vec2 apus_load2(uint type, uvec2 a, uint i)
+{
+    if (type == APUS_F32)
+        return vec2(BufF(a).v[2 * i], BufF(a).v[2 * i + 1]);
+    const uint w = BufU(a).v[i];
+    return type == APUS_F16 ? unpackHalf2x16(w)
+                            : vec2(uintBitsToFloat(w << 16), uintBitsToFloat(w & 0xffff0000u));
+}
+
+void apus_store2(uint type, uvec2 a, uint i, vec2 x)
+{
+    if (type == APUS_F16) {
+        BufU(a).v[i] = apus_f16_pair(x);
+    } else if (type == APUS_BF16) {
+        BufU(a).v[i] = apus_bf16_pair(x);
+    } else {
+        BufF(a).v[2 * i] = x.x;
+        BufF(a).v[2 * i + 1] = x.y;
+    }
+}
+
+/* Bytes of an element of a plain tensor. */
+uint apus_bytes(uint type)
+{
+    return type == APUS_F32 ? 4 : 2;
 }
 
 /* Four signed bytes of a word, in order. */

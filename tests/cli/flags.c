@@ -360,6 +360,11 @@ static void bench_files(apus_str *out, const child *c)
     of_bench(out, c, NAMES("model_filename"));
 }
 
+static void bench_types(apus_str *out, const child *c)
+{
+    of_bench(out, c, NAMES("type_k"));
+}
+
 static void bench_tests(apus_str *out, const child *c)
 {
     of_bench(out, c, NAMES("n_prompt", "n_gen", "n_depth", "n_train"));

@@ -24,9 +24,11 @@ static const apus_op_def nothing = { "nothing", NULL, NULL, false };
 static apus_tensor *output(apus_graph *g, apus_node *n, uint64_t *state)
 {
     static const uint32_t most[] = { 1, 300, 5000, 100000 };
-    const uint32_t dims[2] = { 2, 1 + draw(state, most[draw(state, 4)]) };
+    const apus_dtype type = draw(state, 3) ? APUS_F32 : APUS_F16;
+    const uint32_t cols = 1 + draw(state, most[draw(state, 4)]);
+    const uint32_t dims[2] = { 2, type == APUS_F32 ? cols : (cols + 3) / 4 * 4 };
 
-    return apus_node_output(g, n, draw(state, 3) ? APUS_F32 : APUS_F16, 2, dims, APUS_ROWS_ALL);
+    return apus_node_output(g, n, type, 2, dims, APUS_ROWS_ALL);
 }
 
 static void random_graph(apus_graph *g, uint64_t *state)

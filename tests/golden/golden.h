@@ -84,6 +84,29 @@ double golden_worse(double worst, double error);
 /* |a - b| / |b| over vectors; |a| where b is all zero. */
 double golden_relative(const float *got, const float *want, uint64_t n);
 
+/* ---- tolerance.c ---- */
+
+/* What is compared; the columns of half_precision.def. */
+typedef enum golden_quantity {
+    GOLDEN_LOGITS,
+    GOLDEN_LOGITS_MEAN,
+    GOLDEN_LOSS,
+    GOLDEN_GRADIENTS,      /* relative */
+    GOLDEN_FULL_LOSSES,    /* of full fine-tuning */
+    GOLDEN_FULL_NORMS,     /* of its gradients, relative */
+    GOLDEN_LORA_GRADIENTS, /* relative */
+    GOLDEN_LORA_LOSSES,
+    GOLDEN_LORA_NORMS,  /* relative */
+    GOLDEN_LORA_LOGITS, /* after training */
+    GOLDEN_LORA_LOGITS_MEAN,
+    GOLDEN_QUANTITIES
+} golden_quantity;
+
+double golden_tolerance(const golden_case *c, golden_quantity q);
+/* Of the losses of a trajectory: `exact` as recorded; `fall` is how far the loss falls. */
+double golden_trajectory_tolerance(const golden_case *c, golden_quantity q, double exact,
+                                   double fall);
+
 /* ---- what the model's cases share ---- */
 
 /* The recorded sequences of ref.safetensors. */
@@ -97,16 +120,12 @@ typedef struct golden_sequences {
 apus_status golden_sequences_open(golden_sequences *s, const golden_case *c);
 void golden_sequences_close(golden_sequences *s); /* safe on {0} */
 
-/* Tolerances by the run's kind. */
-double golden_logits_tolerance(const golden_case *c);
-double golden_loss_tolerance(const golden_case *c);
-/* Relative, of gradients and their norms. */
-double golden_gradient_tolerance(const golden_case *c);
-/* Of the losses of a trajectory: `exact` as recorded; `fall` is how far the loss falls. */
-double golden_trajectory_tolerance(const golden_case *c, double exact, double fall);
+/* The slab of gradients on the host, without the loss scale; caller frees *out. */
+apus_status golden_read_gradients(const apus_model *model, const apus_train_step *step,
+                                  float **out);
 /* Logits of one sequence within tolerance. */
-void golden_check_logits(golden_case *c, const char *check, const float *got, const float *want,
-                         uint64_t n);
+void golden_check_logits(golden_case *c, const char *check, golden_quantity q, const float *got,
+                         const float *want, uint64_t n);
 apus_status golden_model_open(const golden_case *c, const char *path, bool train_all,
                               apus_model **out);
 apus_status golden_logits(apus_model *model, const golden_case *c, const apus_adapt_hook *hook,

@@ -60,16 +60,13 @@ fail:
 static void check_first_gradients(lora_run *r)
 {
     static const char prefix[] = "step0.grad_B.";
-    const uint64_t bytes = apus_train_count(r->step) * sizeof(float);
     const apus_lora_slot *slot = &r->adapters->slots[0];
-    float *got = apus_alloc(bytes);
+    float *got = NULL;
     uint32_t found = 0;
     double worst = 0;
     const char *worst_name = NULL;
 
-    if (!got ||
-        !golden_ok(r->c, "LoRA first gradients",
-                   apus_buffer_read(r->model->gpu, apus_train_gradients(r->step), 0, got, bytes)))
+    if (!golden_ok(r->c, "LoRA first gradients", golden_read_gradients(r->model, r->step, &got)))
         goto done;
     for (uint32_t i = 0; i < r->adapters->n_modules; i++) {
         const apus_lora_module *m = &r->adapters->modules[i];
@@ -90,8 +87,8 @@ static void check_first_gradients(lora_run *r)
         apus_free(want);
     }
     if (found)
-        golden_check(r->c, "LoRA first gradients of B", worst, golden_gradient_tolerance(r->c),
-                     worst_name);
+        golden_check(r->c, "LoRA first gradients of B", worst,
+                     golden_tolerance(r->c, GOLDEN_LORA_GRADIENTS), worst_name);
     else
         golden_broken(r->c, "LoRA first gradients of B", "none of them belongs to a module");
 done:
@@ -131,8 +128,10 @@ static bool train(lora_run *r)
     const double fall = cJSON_GetArrayItem(r->losses, 0)->valuedouble -
                         cJSON_GetArrayItem(r->losses, r->steps)->valuedouble;
     const double exact = golden_number(c->manifest, "lora", "suggested_loss_atol");
-    golden_check(c, "LoRA losses", worst_loss, golden_trajectory_tolerance(c, exact, fall), detail);
-    golden_check(c, "LoRA gradient norms", worst_norm, golden_gradient_tolerance(c), NULL);
+    golden_check(c, "LoRA losses", worst_loss,
+                 golden_trajectory_tolerance(c, GOLDEN_LORA_LOSSES, exact, fall), detail);
+    golden_check(c, "LoRA gradient norms", worst_norm, golden_tolerance(c, GOLDEN_LORA_NORMS),
+                 NULL);
     return true;
 }
 
@@ -181,7 +180,7 @@ static void check_adapter(lora_run *r, const char *saved)
      * with next to no gradient may go either way.  What that does is in the losses and logits. */
     if (c->run->kind == GOLDEN_EXACT)
         golden_check(c, "LoRA adapter after the last step", worst,
-                     r->steps * golden_gradient_tolerance(c), worst_name);
+                     r->steps * golden_tolerance(c, GOLDEN_LORA_GRADIENTS), worst_name);
 done:
     apus_safetensors_close(&got);
     apus_safetensors_close(&want);
@@ -203,7 +202,7 @@ static void check_after(lora_run *r, const char *saved)
         golden_ok(c, check, apus_adapters_load(adapters, 0, saved))) {
         const apus_adapt_hook hook = apus_adapters_hook(adapters);
         if (golden_ok(c, check, golden_logits(r->model, c, &hook, &r->s->seq[0], got)))
-            golden_check_logits(c, check, got, want, n);
+            golden_check_logits(c, check, GOLDEN_LORA_LOGITS, got, want, n);
     }
     apus_adapters_destroy(&adapters);
     apus_free(got);

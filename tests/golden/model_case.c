@@ -7,70 +7,22 @@
 #include "golden.h"
 #include "session.h"
 
-/* ---- tolerances ---- */
-
-static const cJSON *half_precision(const golden_case *c)
-{
-    const cJSON *all =
-        apus_json_get(apus_json_get(c->manifest, "tolerance"), "half_precision_reference_vs_fp32");
-
-    return apus_json_get(all, c->run->kind == GOLDEN_BF16 ? "bfloat16" : "float16");
-}
-
-static double suggested(const golden_case *c, const char *what, const char *key)
-{
-    return golden_number(apus_json_get(c->manifest, "tolerance"), what, key);
-}
-
-double golden_logits_tolerance(const golden_case *c)
-{
-    if (c->run->kind == GOLDEN_EXACT)
-        return suggested(c, "logits", "suggested_atol");
-    return apus_json_number(half_precision(c), "logits_max_abs", (double)NAN);
-}
-
-/* In half precision the reference's own loss error may be small by luck: it is a mean of errors of
- * both signs, each about as large as the mean error of a logit. */
-double golden_loss_tolerance(const golden_case *c)
-{
-    if (c->run->kind == GOLDEN_EXACT)
-        return suggested(c, "loss", "suggested_atol");
-    return fmax(apus_json_number(half_precision(c), "loss_abs", (double)NAN),
-                apus_json_number(half_precision(c), "logits_mean_abs", (double)NAN));
-}
-
-/* Half-precision gradients were not recorded: they may be as far off, relatively, as the worst
- * logit. */
-double golden_gradient_tolerance(const golden_case *c)
-{
-    if (c->run->kind == GOLDEN_EXACT)
-        return suggested(c, "grads", "suggested_rel_l2");
-    return golden_logits_tolerance(c) / apus_json_number(c->manifest, "logits_rms", (double)NAN);
-}
-
-/* Where inputs are rounded, a step is off by the gradient's relative error, and so is what the loss
- * falls by. */
-double golden_trajectory_tolerance(const golden_case *c, double exact, double fall)
-{
-    if (c->run->kind == GOLDEN_EXACT)
-        return exact;
-    return golden_loss_tolerance(c) + golden_gradient_tolerance(c) * fabs(fall);
-}
-
-void golden_check_logits(golden_case *c, const char *check, const float *got, const float *want,
-                         uint64_t n)
+void golden_check_logits(golden_case *c, const char *check, golden_quantity q, const float *got,
+                         const float *want, uint64_t n)
 {
     const golden_worst w = golden_compare(got, want, n);
     char name[160];
 
-    golden_check(c, check, w.max, golden_logits_tolerance(c), NULL);
+    golden_check(c, check, w.max, golden_tolerance(c, q), NULL);
     /* The recorded mean is one of many rows, so it says nothing about a single one. */
     if (c->run->kind == GOLDEN_EXACT ||
         n <= (uint64_t)apus_json_number(c->manifest, "vocab_size", 0))
         return;
     snprintf(name, sizeof(name), "%s, mean", check);
-    golden_check(c, name, w.mean,
-                 apus_json_number(half_precision(c), "logits_mean_abs", (double)NAN), NULL);
+    golden_check(
+        c, name, w.mean,
+        golden_tolerance(c, q == GOLDEN_LOGITS ? GOLDEN_LOGITS_MEAN : GOLDEN_LORA_LOGITS_MEAN),
+        NULL);
 }
 
 /* ---- running ---- */
@@ -150,7 +102,7 @@ static void check_sequences(golden_case *c, apus_model *model, apus_session *ses
         snprintf(line, sizeof(line), "%s seq%u (%u tokens)", check, i, s->seq[i].n);
         if (golden_ok(c, line, golden_floats(s->ref, name, n, &want)) &&
             golden_ok(c, line, run_logits(session, NULL, &s->seq[i], got)))
-            golden_check_logits(c, line, got, want, n);
+            golden_check_logits(c, line, GOLDEN_LOGITS, got, want, n);
         apus_free(want);
     }
     apus_free(got);
@@ -200,8 +152,9 @@ static double check_decode(golden_case *c, apus_session *session, const generati
         ok = golden_ok(c, check, apus_session_logits(session, &item, rows + i * vocab));
     }
     if (ok) {
-        golden_check_logits(c, "logits after the prompt", rows - vocab, g->logits, vocab);
-        golden_check_logits(c, check, rows, g->logits + vocab, (g->n - 1) * vocab);
+        golden_check_logits(c, "logits after the prompt", GOLDEN_LOGITS, rows - vocab, g->logits,
+                            vocab);
+        golden_check_logits(c, check, GOLDEN_LOGITS, rows, g->logits + vocab, (g->n - 1) * vocab);
         worst = golden_compare(rows - vocab, g->logits, g->n * vocab).max;
     }
     apus_sequence_release(apus_session_cache(session), &sequence);

@@ -163,6 +163,7 @@ static apus_status run_step(optimizer *o, const char *name, const cJSON *p, uint
     set_f32(&step, APUS_VAR_LR, apus_json_number(p, "lr", (double)NAN));
     set_f32(&step, APUS_VAR_BIAS1, 1 - pow((double)o->beta1, number));
     set_f32(&step, APUS_VAR_BIAS2, sqrt(1 - pow((double)o->beta2, number)));
+    set_f32(&step, APUS_VAR_UNSCALE, 1);
     set_f32(&step, APUS_VAR_MAX_NORM, apus_json_number(p, "max_grad_norm", 0));
     APUS_FORWARD(apus_plan_run(o->plan, NULL));
     APUS_FORWARD(apus_buffer_read(o->gpu, &o->w, 0, got, o->n * 4));

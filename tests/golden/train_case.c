@@ -59,22 +59,27 @@ static void check_loss(golden_case *c, const char *check, apus_train_step *step,
         const double error = fabs(n.loss / s->n_labels - (double)*want);
         const bool all = n.tokens == (double)s->n_labels;
         snprintf(detail, sizeof(detail), "%.0f of %u labels counted", n.tokens, s->n_labels);
-        golden_check(c, check, all ? error : (double)INFINITY, golden_loss_tolerance(c), detail);
+        golden_check(c, check, all ? error : (double)INFINITY, golden_tolerance(c, GOLDEN_LOSS),
+                     detail);
     }
     apus_free(want);
 }
 
 /* ---- gradients ---- */
 
-/* The slab of gradients on the host; caller frees. */
-static apus_status read_gradients(apus_model *model, const apus_train_step *step, float **out)
+apus_status golden_read_gradients(const apus_model *model, const apus_train_step *step, float **out)
 {
-    const uint64_t bytes = apus_train_count(step) * sizeof(float);
+    const uint64_t n = apus_train_count(step);
+    const double scale = apus_train_loss_scale(step).scale;
 
-    *out = apus_alloc(bytes);
+    *out = apus_alloc(n * sizeof(float));
     if (!*out)
         return APUS_ERR_MEMORY;
-    return apus_buffer_read(model->gpu, apus_train_gradients(step), 0, *out, bytes);
+    APUS_FORWARD(
+        apus_buffer_read(model->gpu, apus_train_gradients(step), 0, *out, n * sizeof(float)));
+    for (uint64_t i = 0; i < n; i++)
+        (*out)[i] = (float)((double)(*out)[i] / scale);
+    return APUS_OK;
 }
 
 typedef struct gradient_sum {
@@ -104,7 +109,7 @@ static void compare_gradient(golden_case *c, const apus_safetensors *grads, cons
         sum->worst_name = w->name;
     }
     if (lines)
-        golden_check(c, check, relative, golden_gradient_tolerance(c), NULL);
+        golden_check(c, check, relative, golden_tolerance(c, GOLDEN_GRADIENTS), NULL);
     apus_free(want);
 }
 
@@ -115,7 +120,7 @@ static void compare_gradients(golden_case *c, apus_model *model, const apus_trai
     const apus_addr slab = apus_train_gradients(step)->address;
     float *got = NULL;
 
-    if (!golden_ok(c, check, read_gradients(model, step, &got))) {
+    if (!golden_ok(c, check, golden_read_gradients(model, step, &got))) {
         apus_free(got);
         return;
     }
@@ -125,10 +130,10 @@ static void compare_gradients(golden_case *c, apus_model *model, const apus_trai
                          got + (model->weights[i].grad - slab) / sizeof(float), &sum,
                          lines && exact);
     if (exact)
-        golden_check(c, check, sum.worst, golden_gradient_tolerance(c), sum.worst_name);
+        golden_check(c, check, sum.worst, golden_tolerance(c, GOLDEN_GRADIENTS), sum.worst_name);
     else
-        golden_check(c, check, sqrt(sum.difference / sum.norm), golden_gradient_tolerance(c),
-                     "all as one vector");
+        golden_check(c, check, sqrt(sum.difference / sum.norm),
+                     golden_tolerance(c, GOLDEN_GRADIENTS), "all as one vector");
     apus_free(got);
 }
 
@@ -214,10 +219,11 @@ static bool run_trajectory(golden_case *c, apus_train_step *step, const golden_s
     const double fall =
         cJSON_GetArrayItem(losses, 0)->valuedouble - cJSON_GetArrayItem(losses, steps)->valuedouble;
     golden_check(c, check, worst_loss,
-                 golden_trajectory_tolerance(c, fmax(golden_loss_tolerance(c), 20 * own), fall),
+                 golden_trajectory_tolerance(
+                     c, GOLDEN_FULL_LOSSES, fmax(golden_tolerance(c, GOLDEN_LOSS), 20 * own), fall),
                  detail);
-    golden_check(c, "full fine-tuning gradient norms", worst_norm, golden_gradient_tolerance(c),
-                 NULL);
+    golden_check(c, "full fine-tuning gradient norms", worst_norm,
+                 golden_tolerance(c, GOLDEN_FULL_NORMS), NULL);
     return true;
 }
 

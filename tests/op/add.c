@@ -34,6 +34,12 @@ TEST(sums_and_gradients)
           .define = define,
           .out = { { "y" } },
           .in = { { "a", APUS_F32, 2, { 13, 5 } }, { "b", APUS_F32, 2, { 13, 5 } } } },
+        { .name = "fours",
+          .build = build,
+          .define = define,
+          .out = { { "y" } },
+          .in = { { "a", APUS_F32, 2, { 13, 20 } }, { "b", APUS_F32, 2, { 13, 20 } } } },
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 3);
 }

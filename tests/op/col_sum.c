@@ -74,6 +74,7 @@ TEST(adds_columns)
                      { "into", APUS_F32, 1, { 9 }, .fixed = true } }),
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }
 
 static void build_bias(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs)
@@ -120,4 +121,5 @@ TEST(gradient_of_a_bias)
                   { "bias", APUS_F32, 1, { 13 }, .trained = true } } },
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }

@@ -107,7 +107,9 @@ TEST(mask_values_and_gradient)
     cases[5].vars[APUS_VAR_SEED] = 0xffffffff;
     cases[5].vars[APUS_VAR_STEP] = 100000;
     cases[7].params = cases[8].params = &twice;
+    cases[7].inner = cases[8].inner = 1;
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1u << X);
 }
 
 /* Of the definition itself: the share that is kept, and that masks of names and steps differ. */

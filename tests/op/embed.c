@@ -7,6 +7,8 @@
 
 enum { IDS, TABLE, UNIQUE, STARTS, ORDER };
 
+static apus_dtype result; /* the format of the rows */
+
 /* 11 rows of 7 ids; 40 lies past every table here.  The order is that of a host: distinct ids,
  * where each one's rows begin, the rows. */
 static uint32_t ids[] = { 3, 0, 3, 40, 5, 3, 0, 1, 17, 1, 16 };
@@ -26,7 +28,7 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
 {
     const apus_embed_order rows = { in[UNIQUE], in[STARTS], in[ORDER] };
 
-    outs[0] = apus_embed(g, in[IDS], in[TABLE], t->in[TABLE].trained ? &rows : NULL);
+    outs[0] = apus_embed(g, in[IDS], in[TABLE], t->in[TABLE].trained ? &rows : NULL, result);
 }
 
 /* A row of a table is exact, but a block format's q * d + m may be rounded twice. */
@@ -74,7 +76,8 @@ TEST(every_format)
         cases[i].in[TABLE].fixed = true;
         cases[i].vars[APUS_VAR_TOKENS] = 6;
     }
-    optest_run(cases, APUS_COUNT(cases));
+    for (result = APUS_F32; result <= APUS_BF16; result++)
+        optest_run(cases, APUS_COUNT(cases));
 }
 
 TEST(gradient_of_the_table)
@@ -88,7 +91,8 @@ TEST(gradient_of_the_table)
         cases[i].in[TABLE].trained = true;
         cases[i].vars[APUS_VAR_UNIQUE] = 7;
     }
-    optest_run(cases, APUS_COUNT(cases));
+    for (result = APUS_F32; result <= APUS_BF16; result++)
+        optest_run(cases, APUS_COUNT(cases));
 }
 
 TEST(a_trained_table_needs_an_order)
@@ -100,7 +104,7 @@ TEST(a_trained_table_needs_an_order)
     apus_tensor *w = apus_graph_bound(&g, "w", APUS_F32, 2, (uint32_t[]) { 5, 4 }, 4096);
     w->wants_grad = true;
     w->grad_into = apus_graph_bound(&g, "into", APUS_F32, 2, (uint32_t[]) { 5, 4 }, 8192);
-    apus_tensor *y = apus_embed(&g, rows, w, NULL);
+    apus_tensor *y = apus_embed(&g, rows, w, NULL, APUS_F32);
     y->grad = apus_graph_bound(&g, "dy", APUS_F32, 2, (uint32_t[]) { 3, 4 }, 16384);
     y->producer->op->backward(&g, y->producer);
     CHECK_FAILS(apus_graph_status(&g), APUS_ERR_ARG, "order");

@@ -89,4 +89,5 @@ TEST(rows_of_an_id_are_summed)
     static optest cases[] = { CASE("four columns", 4), CASE("one more than a workgroup", 68),
                               CASE("a model's width", 576) };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1u << DY);
 }

@@ -62,4 +62,5 @@ TEST(rows_and_back)
     };
     cases[2].vars[APUS_VAR_OUT_ROWS] = 3;
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }

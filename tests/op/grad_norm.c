@@ -8,6 +8,10 @@
 
 enum { GRAD, STATE };
 
+struct params {
+    float most, unscale;
+};
+
 static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs)
 {
     (void)t;
@@ -17,21 +21,26 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
 
 static void fill(optest *t)
 {
-    memcpy(&t->vars[APUS_VAR_MAX_NORM], t->params, 4);
+    const struct params *p = t->params;
+
+    memcpy(&t->vars[APUS_VAR_MAX_NORM], &p->most, 4);
+    memcpy(&t->vars[APUS_VAR_UNSCALE], &p->unscale, 4);
 }
 
 static void define(const optest *t, const double *const *in, double **out, double **mag,
                    uint32_t *terms)
 {
-    const double most = (double)*(const float *)t->params;
+    const struct params *p = t->params;
+    const double most = (double)p->most, unscale = (double)p->unscale;
     double sum = 0;
 
     for (uint32_t i = 0; i < t->in[GRAD].dims[0]; i++)
         sum += in[GRAD][i] * in[GRAD][i];
     for (uint32_t i = 0; i < APUS_STATE_WORDS; i++)
         out[0][i] = in[STATE][i];
-    out[0][APUS_STATE_NORM] = sqrt(sum);
-    out[0][APUS_STATE_CLIP] = most > 0 ? fmin(1, most / (sqrt(sum) + 1e-6)) : 1;
+    const double norm = sqrt(sum) * unscale;
+    out[0][APUS_STATE_NORM] = norm;
+    out[0][APUS_STATE_CLIP] = unscale * (most > 0 ? fmin(1, most / (norm + 1e-6)) : 1);
     mag[0][APUS_STATE_NORM] = out[0][APUS_STATE_NORM];
     mag[0][APUS_STATE_CLIP] = most > 0 ? out[0][APUS_STATE_CLIP] : 0;
     /* A sum of squares is at most its count of roundings off, and its root half of that; the
@@ -40,10 +49,11 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = t->in[GRAD].dims[0] / 2 + 16;
 }
 
-#define CASE(text, most, count, size)                                                              \
+#define CASE(text, most, count, size) SCALED(text, most, 1, count, size)
+#define SCALED(text, most, unscale, count, size)                                                   \
     {                                                                                              \
-        .name = text, .params = &(const float) { most }, .fill = fill, .build = build,             \
-        .define = define, .out = { { "state" } }, .in = {                                          \
+        .name = text, .params = &(const struct params) { most, unscale }, .fill = fill,            \
+        .build = build, .define = define, .out = { { "state" } }, .in = {                          \
             { "grad", APUS_F32, 1, { count }, .fixed = true, .scale = size },                      \
             { "state", APUS_F32, 1, { APUS_STATE_WORDS }, .fixed = true }                          \
         }                                                                                          \
@@ -58,6 +68,8 @@ TEST(norm_and_clip)
         CASE("one chunk", 1, 8192, 1),
         CASE("a chunk and a four", 1, 8196, 1),
         CASE("many chunks", 0.5f, 100 * 8192 + 4, 0.01f),
+        SCALED("loss scale, clipped", 1, 1.0f / 65536, 1000, 65536 * 2),
+        SCALED("loss scale, no bound", 0, 1.0f / 1024, 1000, 1),
     };
     optest_run(cases, APUS_COUNT(cases));
 }
@@ -71,7 +83,7 @@ static void run_odd(float odd, uint32_t at, float state[APUS_STATE_WORDS])
     apus_buffer b[2] = { 0 };
     apus_graph g = { 0 };
     apus_plan *plan = NULL;
-    const float most = 1;
+    const float most = 1, unscale = 1;
 
     for (uint32_t i = 0; i < N; i++)
         grad[i] = i == at ? odd : 0.5f;
@@ -86,6 +98,7 @@ static void run_odd(float odd, uint32_t at, float state[APUS_STATE_WORDS])
     apus_grad_norm(&g, x, s);
     if (CHECK_OK(apus_plan_create(&plan, optest_exec(), &g, &(apus_plan_params) { .force = "" }))) {
         memcpy(&apus_plan_step(plan).vars[APUS_VAR_MAX_NORM], &most, 4);
+        memcpy(&apus_plan_step(plan).vars[APUS_VAR_UNSCALE], &unscale, 4);
         CHECK_OK(apus_plan_run(plan, NULL));
         CHECK_OK(apus_plan_read(plan, s, state, 64));
     }

@@ -50,8 +50,8 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
     apus_kv_append(
         g, in[0], in[1], in[IN_K_CACHE], in[IN_V_CACHE], turns(p) ? in[IN_TABLE] : NULL, &s,
         &(apus_kv_append_params) { .head_dim = p->p.head_dim, .kv_heads = p->p.kv_heads });
-    outs[0] = apus_embed(g, in[8], in[IN_K_CACHE], NULL); /* the caches as f32 */
-    outs[1] = apus_embed(g, in[8], in[IN_V_CACHE], NULL);
+    outs[0] = apus_embed(g, in[8], in[IN_K_CACHE], NULL, APUS_F32); /* the caches as f32 */
+    outs[1] = apus_embed(g, in[8], in[IN_V_CACHE], NULL, APUS_F32);
 }
 
 static double rounded(apus_dtype type, double x)
@@ -125,4 +125,5 @@ TEST(rows_reach_their_pages)
 
     if (optest_gpu())
         optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 3);
 }

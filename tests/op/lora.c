@@ -137,7 +137,8 @@ static void define(const optest *t, const double *const *in, double **out, doubl
 #define SHARED(text, r0, r1, r2, most, rows_, p_)                                                  \
     .name = text, .fill = fill, .link = fill_table, .build = build, .define = define,              \
     .out = { { "y" } }, .params = &(const struct params) { { r0, r1, r2 }, most, rows_, p_ },      \
-    .vars = { [APUS_VAR_SEED] = 5, [APUS_VAR_STEP] = 2, [APUS_VAR_TOKENS] = 19 }
+    .vars = { [APUS_VAR_SEED] = 5, [APUS_VAR_STEP] = 2, [APUS_VAR_TOKENS] = 19 },                  \
+    .inner = (p_) > 0 /* x after dropout */
 
 #define SERVE(text, t, k, n, r0, r1, r2, most, rows_)                                              \
     {                                                                                              \
@@ -173,6 +174,7 @@ TEST(tables_of_adapters)
     for (size_t i = 0; i < 2; i++)
         cases[i].in[X].rows = cases[i].in[Y].rows = live;
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1u << X | 1u << Y);
 }
 
 #define TRAIN(text, t, k, n, r, p_)                                                                \
@@ -203,6 +205,7 @@ TEST(gradients_of_training)
     for (size_t i = 0; i < 2; i++)
         cases[i].in[X].rows = cases[i].in[Y].rows = live;
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1u << X | 1u << Y);
 }
 
 /* An adapter whose tensors do not fit its module is refused when the graph is built. */

@@ -9,6 +9,8 @@ struct params {
     apus_matmul_kind kind;
     bool bias, acc;
     float alpha;
+    bool wide;     /* the result is f32 */
+    apus_dtype to; /* or this; else it is as a */
 };
 
 static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs)
@@ -18,9 +20,12 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
     outs[0] = apus_matmul(g, in[0], in[1],
                           &(apus_matmul_params) { .kind = p->kind,
                                                   .alpha = p->alpha,
-                                                  .bias = p->bias ? in[2] : NULL,
-                                                  .acc = p->acc ? in[2 + p->bias] : NULL });
-    if (p->kind != APUS_NT)
+                                                  .out = p->wide ? APUS_F32
+                                                         : p->to ? p->to
+                                                                 : in[0]->dtype,
+                                                  .bias = p->bias ? in[2 + p->acc] : NULL,
+                                                  .acc = p->acc ? in[2] : NULL });
+    if (outs[0] && p->kind != APUS_NT)
         outs[0]->wants_grad = false;
 }
 
@@ -46,9 +51,9 @@ static void define(const optest *t, const double *const *in, double **out, doubl
                 all += fabs(term);
             }
             if (p->bias)
-                sum += in[2][j], all += fabs(in[2][j]);
+                sum += in[2 + p->acc][j], all += fabs(in[2 + p->acc][j]);
             if (p->acc)
-                sum += in[2 + p->bias][i * n + j], all += fabs(in[2 + p->bias][i * n + j]);
+                sum += in[2][i * n + j], all += fabs(in[2][i * n + j]);
             out[0][i * n + j] = sum;
             mag[0][i * n + j] = all;
         }
@@ -116,8 +121,34 @@ TEST(every_kind_and_shape)
         CASE("gradient of a weight, large", APUS_TN, 132, 131, 19, APUS_F32, 0),
         CASE("gradient of an adapter, rank 2", APUS_TN, 2, 24, 19, APUS_F32, 0),
         CASE("gradient of an adapter, rank 8", APUS_TN, 72, 8, 70, APUS_F32, 0),
+        CASE("rows of fours", APUS_NT, 37, 36, 44, APUS_F32, 0),
+        CASE("result in f32", APUS_NT, 7, 36, 64, APUS_F32, .wide = true),
+        CASE("result in f32, odd", APUS_NT, 1, 39, 64, APUS_F32, .wide = true),
+        CASE("gradient of a weight in f32", APUS_TN, 36, 20, 37, APUS_F32, .wide = true),
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
+}
+
+/* What a layer's gradient needs: both factors stored, results in f32 or of other storage than a. */
+TEST(both_factors_stored)
+{
+    optest cases[] = {
+        CASE("gradient of a weight", APUS_TN, 36, 20, 37, APUS_F32, .wide = true),
+        CASE("gradient of a weight, odd", APUS_TN, 7, 3, 5, APUS_F32, .wide = true),
+        CASE("gradient of an adapter, rank 8", APUS_TN, 72, 8, 70, APUS_F32, .wide = true),
+        NARROW("on matrix cores", 11, COOP_F16, APUS_TN, 36, 20, 37, APUS_F32, .wide = true),
+        NARROW("in bf16", 8, COOP_BF16, APUS_TN, 36, 20, 37, APUS_F32, .wide = true),
+    };
+    optest into[] = {
+        CASE("to f16", APUS_NN, 33, 36, 20, APUS_F16, .to = APUS_F16),
+        CASE("to bf16", APUS_NN, 33, 36, 20, APUS_F16, .to = APUS_BF16),
+        CASE("one row to f16", APUS_NT, 1, 40, 64, APUS_Q4_1, .to = APUS_F16),
+        CASE("one row to bf16", APUS_NT, 1, 40, 64, APUS_Q8_0, .to = APUS_BF16),
+    };
+    optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 3);
+    optest_run(into, APUS_COUNT(into));
 }
 
 TEST(few_rows)
@@ -137,8 +168,14 @@ TEST(few_rows)
         CASE("one row of bf16", APUS_NT, 1, 9, 96, APUS_BF16, 0),
         CASE("one row of nibbles", APUS_NT, 1, 7, 160, APUS_Q4_0, .alpha = 0.37f),
         CASE("one row and one column", APUS_NT, 1, 1, 32, APUS_Q8_0, 0),
+        CASE("two rows of fours", APUS_NT, 2, 36, 136, APUS_F32, 0),
+        CASE("five rows of fours", APUS_NT, 5, 20, 288, APUS_Q8_0, 0),
+        CASE("eight rows of fours", APUS_NT, 8, 24, 160, APUS_Q4_1, 0),
+        CASE("one row of fours", APUS_NT, 1, 44, 1056, APUS_Q4_0, 0),
+        CASE("one row of fours, halves", APUS_NT, 1, 44, 584, APUS_F16, 0),
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }
 
 TEST(every_format)
@@ -158,6 +195,7 @@ TEST(every_format)
         CASE("q4_1 nn", APUS_NN, 9, 96, 20, APUS_Q4_1, 0),
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }
 
 /* The same kernels with the numbers for large results; few cases, CPU drivers compile them
@@ -173,6 +211,7 @@ TEST(large_tiles)
     cases[0].in[1].trained = false; /* values only: gradients are the other two kinds */
     cases[0].in[0].fixed = cases[0].in[1].fixed = true;
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }
 
 /* Matrix cores: the sums of absolute terms of gradients stay below 16 (see optest.c). */
@@ -192,6 +231,7 @@ TEST(rounded_to_f16)
         NARROW("tn, odd", 11, COOP_F16, APUS_TN, 67, 131, 19, APUS_F32, 0),
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }
 
 TEST(rounded_to_bf16)
@@ -200,46 +240,46 @@ TEST(rounded_to_bf16)
         NARROW("more than a block", 8, COOP_BF16, APUS_NT, 67, 33, 40, APUS_BF16, 0),
         NARROW("nn q8_0", 8, COOP_BF16, APUS_NN, 9, 96, 20, APUS_Q8_0, 0),
         NARROW("tn, odd", 8, COOP_BF16, APUS_TN, 67, 131, 19, APUS_F32, 0),
+        NARROW("rows of fours", 8, COOP_BF16, APUS_NT, 67, 36, 40, APUS_BF16, 0),
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }
 
-/* With a bias, a residual or live rows. */
-#define WITH(text, force_, bits, m, n, k, type, ...)                                               \
+/* With a bias, a residual: the rest of the inputs. */
+#define WITH(text, force_, bits, m, n, k, type, params_, ...)                                      \
     {                                                                                              \
         .name = text, .force = force_, .narrow = bits, .build = build, .define = define,           \
-        .out = { { "y" } }, .in = {                                                                \
+        .params = &(params_), .out = { { "y" } }, .in = {                                          \
             { "a", APUS_F32, 2, { m, k } },                                                        \
             { "b", type, 2, { n, k }, .trained = true },                                           \
             __VA_ARGS__                                                                            \
-        }
+        }                                                                                          \
+    }
 
-TEST(bias_and_accumulation) {
-    optest cases[] = { WITH("bias", EXACT, 0, 6, 12, 16, APUS_F32,
-                            { "bias", APUS_F32, 1, { 12 }, .fixed = true }),
-                       .params = &(const struct params) { .bias = true } },
-    WITH("residual", EXACT, 0, 6, 12, 16, APUS_F16, { "acc", APUS_F32, 2, { 6, 12 } }),
-    .params = &(const struct params) { .acc = true }
-},
-    WITH("both, scaled, odd", EXACT, 0, 6, 13, 40, APUS_F32,
-         { "bias", APUS_F32, 1, { 13 }, .fixed = true }, { "acc", APUS_F32, 2, { 6, 13 } }),
-    .params = &(const struct params)
+TEST(bias_and_accumulation)
 {
-    .bias = true, .acc = true, .alpha = 0.5f
-}
-}
-,
-    WITH("both on matrix cores", COOP_F16, 11, 6, 13, 40, APUS_F32,
-         { "bias", APUS_F32, 1, { 13 }, .fixed = true }, { "acc", APUS_F32, 2, { 6, 13 } }),
-    .params = &(const struct params)
-{
-    .bias = true, .acc = true, .alpha = 0.5f
-}
-}
-,
-}
-;
-optest_run(cases, APUS_COUNT(cases));
+    static const struct params bias = { .bias = true }, acc = { .acc = true },
+                               both = { .bias = true, .acc = true, .alpha = 0.5f };
+    optest alone[] = {
+        WITH("bias", EXACT, 0, 6, 12, 16, APUS_F32, bias,
+             { "bias", APUS_F32, 1, { 12 }, .fixed = true }),
+    };
+    optest cases[] = {
+        WITH("residual", EXACT, 0, 6, 12, 16, APUS_F16, acc, { "acc", APUS_F32, 2, { 6, 12 } }),
+        WITH("both, scaled, odd", EXACT, 0, 6, 13, 40, APUS_F32, both,
+             { "acc", APUS_F32, 2, { 6, 13 } }, { "bias", APUS_F32, 1, { 13 }, .fixed = true }),
+        WITH("both, one row", EXACT, 0, 1, 20, 64, APUS_Q8_0, both,
+             { "acc", APUS_F32, 2, { 1, 20 } }, { "bias", APUS_F32, 1, { 20 }, .fixed = true }),
+        WITH("both on matrix cores", COOP_F16, 11, 6, 13, 40, APUS_F32, both,
+             { "acc", APUS_F32, 2, { 6, 13 } }, { "bias", APUS_F32, 1, { 13 }, .fixed = true }),
+        WITH("both on matrix cores, fours", COOP_F16, 11, 6, 12, 40, APUS_F32, both,
+             { "acc", APUS_F32, 2, { 6, 12 } }, { "bias", APUS_F32, 1, { 12 }, .fixed = true }),
+    };
+    optest_run(alone, 1);
+    optest_run_stored(alone, 1, 1);
+    optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1u << 0 | 1u << 2);
 }
 
 TEST(live_rows)
@@ -262,4 +302,5 @@ TEST(live_rows)
         cases[i].vars[APUS_VAR_TOKENS] = live[i];
     }
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }

@@ -60,4 +60,5 @@ TEST(norm_and_gradient)
                      { "w", APUS_F32, 1, { 20 }, .fixed = true } }),
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }

@@ -46,4 +46,5 @@ TEST(gradients_add_up)
                   { "v", APUS_F32, 1, { 44 }, .trained = true } } },
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }

@@ -70,4 +70,5 @@ TEST(rotation_and_gradient)
 
     cases[6].vars[APUS_VAR_TOKENS] = 5;
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1u << IN_X);
 }

@@ -83,4 +83,5 @@ TEST(gates_and_gradients)
                      { "up", APUS_F32, 2, { 5, 7 }, .rows = { APUS_VAR_TOKENS, 2, 5, 1 } } }),
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 3);
 }

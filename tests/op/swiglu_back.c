@@ -89,4 +89,5 @@ TEST(both_gradients)
         CASE("no live row", 3, 4, 3, .vars = { [APUS_VAR_TOKENS] = 0 }, ),
     };
     optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 7);
 }

@@ -6,7 +6,7 @@
 static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs)
 {
     (void)in;
-    outs[0] = apus_zeros(g, t->out[0].n_dims, t->out[0].dims, APUS_ROWS_ALL);
+    outs[0] = apus_zeros(g, APUS_F32, t->out[0].n_dims, t->out[0].dims, APUS_ROWS_ALL);
 }
 
 static void define(const optest *t, const double *const *in, double **out, double **mag,

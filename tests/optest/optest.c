@@ -48,6 +48,8 @@ apus_gpu *optest_gpu(void)
 typedef struct run {
     optest *t;
     const char *force;
+    apus_dtype type; /* of activations */
+    uint32_t acts;   /* inputs that are activations */
     apus_graph g;
     apus_plan *plan;
     optesti_slot in[OPTEST_MAX], into[OPTEST_MAX], seed[4], result[4], slope[OPTEST_MAX];
@@ -58,12 +60,14 @@ typedef struct run {
 
 #define INTO_START 0.25f /* what a gradient buffer holds before: the result must be added to it */
 
-static bool fill(const apus_buffer *b, uint64_t bytes, float value)
+/* Words of a number, or with all bits set: NaN in every plain format. */
+static bool fill(const apus_buffer *b, uint64_t bytes, const float *value)
 {
     float *all = apus_alloc(bytes);
 
-    for (uint64_t i = 0; i < bytes / 4; i++)
-        all[i] = value;
+    memset(all, 0xff, bytes);
+    for (uint64_t i = 0; i < bytes / 4 && value; i++)
+        all[i] = *value;
     const bool ok = CHECK_OK(apus_buffer_write(the_gpu, b, 0, all, bytes));
     apus_free(all);
     return ok;
@@ -88,7 +92,7 @@ static bool build(run *r, uint8_t *const *data, const uint64_t *bytes)
             apus_graph_bound(g, x->name, x->dtype, x->n_dims, x->dims, r->in[i].buffer.address);
         if (x->rows.max)
             r->x[i]->rows = x->rows;
-        if (x->fixed || x->dtype > APUS_F32)
+        if (x->fixed || (x->dtype != APUS_F32 && !(r->acts >> i & 1)))
             continue;
         r->x[i]->wants_grad = true;
         if (x->trained) {
@@ -101,6 +105,11 @@ static bool build(run *r, uint8_t *const *data, const uint64_t *bytes)
     if (t->link)
         t->link(t, r->x, data);
     t->build(g, t, r->x, r->y);
+    if (r->type != APUS_F32 && g->status == APUS_ERR_SHAPE && strstr(g->error, "whole fours")) {
+        printf("    %s: rows are not of whole fours, as %s needs\n", t->name,
+               apus_dtype_of(r->type)->name);
+        return false;
+    }
     return CHECK_OK(apus_graph_status(g));
 }
 
@@ -127,15 +136,13 @@ static bool add_gradient(run *r)
         apus_tensor *y = r->y[o];
         if (!y || !y->wants_grad || !r->dy[o])
             continue;
-        float *seed = apus_alloc(y->bytes);
-        for (uint64_t e = 0; e < apus_tensor_count(y); e++)
-            seed[e] = (float)r->dy[o][e];
+        void *seed = optesti_encode(y->dtype, r->dy[o], apus_tensor_count(y));
         const bool ok = optesti_slot_create(&r->seed[o], y->bytes, seed, 96 + o);
         apus_free(seed);
         if (!ok)
             return false;
         y->grad =
-            apus_graph_bound(&r->g, "dy", APUS_F32, y->n_dims, y->dims, r->seed[o].buffer.address);
+            apus_graph_bound(&r->g, "dy", y->dtype, y->n_dims, y->dims, r->seed[o].buffer.address);
         y->grad->rows = y->rows;
         any = true;
     }
@@ -146,6 +153,8 @@ static bool add_gradient(run *r)
             return false;
     return true;
 }
+
+static const float into_start = INTO_START;
 
 /* What a run finds: tensors as given (an earlier run may have changed them), results and planned
  * memory full of NaN, gradient buffers at their start. */
@@ -162,15 +171,15 @@ static bool prepare(run *r, uint8_t *const *data, const uint64_t *bytes)
         else
             ok = CHECK_OK(apus_buffer_write(the_gpu, &r->in[i].buffer, 0, data[i], bytes[i]));
         if (ok && r->into[i].bytes)
-            ok = fill(&r->into[i].buffer, r->into[i].bytes, INTO_START);
+            ok = fill(&r->into[i].buffer, r->into[i].bytes, &into_start);
         if (ok && r->slope[i].bytes)
-            ok = fill(&r->slope[i].buffer, r->slope[i].bytes, NAN);
+            ok = fill(&r->slope[i].buffer, r->slope[i].bytes, NULL);
     }
     for (uint32_t o = 0; o < t->n_out && ok; o++)
         if (r->result[o].bytes)
-            ok = fill(&r->result[o].buffer, r->result[o].bytes, NAN);
+            ok = fill(&r->result[o].buffer, r->result[o].bytes, NULL);
     for (uint32_t b = 0; b < r->plan->arena->n_blocks && ok; b++)
-        ok = fill(&r->plan->arena->blocks[b], r->plan->arena->blocks[b].bytes, NAN);
+        ok = fill(&r->plan->arena->blocks[b], r->plan->arena->blocks[b].bytes, NULL);
     return ok;
 }
 
@@ -196,6 +205,12 @@ static uint64_t live_count(const apus_tensor *y, const uint32_t *vars)
     return apus_tensor_count(y) / y->dims[0] * n * y->rows.mul;
 }
 
+/* What storing a number in 16 bits may take of it: half a unit in the last place. */
+static double unit(apus_dtype type)
+{
+    return type == APUS_F16 ? 0x1p-11 : type == APUS_BF16 ? 0x1p-8 : 0;
+}
+
 static void check_values(run *r, const double *const *in, double *const *want, double *const *mag,
                          uint32_t terms)
 {
@@ -208,9 +223,12 @@ static void check_values(run *r, const double *const *in, double *const *want, d
         uint64_t bad = 0, worst = 0;
         double most = 0;
         const uint64_t n = live_count(r->y[o], t->vars);
+        const double stored = unit(r->y[o]->dtype), inner = t->inner * unit(r->type);
+        const double least = r->y[o]->dtype == APUS_F16 ? 0x1p-24 : 1e-37;
         for (uint64_t e = 0; e < n; e++) {
             const double extra = t->extra ? t->extra(t, in, o, e) : t->extra_bound;
-            const double bound = eps * mag[o][e] + extra + 1e-37;
+            const double computed = (eps + inner) * mag[o][e] + extra;
+            const double bound = computed + stored * (fabs(want[o][e]) + computed) + least;
             const double error = fabs((double)r->got[o][e] - want[o][e]);
             if (!(error <= bound)) {
                 bad++;
@@ -267,7 +285,8 @@ static void check_gradient(run *r, uint32_t i, double **out, double **mag)
         const double got = (double)r->got_grad[i][e] - (t->in[i].trained ? (double)INTO_START : 0);
         /* Narrow: the sum of absolute terms is not known here; tests keep it below 16. */
         const double bound = (t->grad_bound != 0 ? t->grad_bound : 1e-4) * (1 + fabs(want)) +
-                             (t->narrow ? ldexp(16, 1 - (int)t->narrow) : 0);
+                             (t->narrow ? ldexp(16, 1 - (int)t->narrow) : 0) +
+                             (16 + fabs(want)) * unit(r->type);
         harness_check(fabs(got - want) <= bound, __FILE__, __LINE__,
                       "%s [%s]: gradient of %s[%llu] is %.9g, differences say %.9g", t->name,
                       r->force ? r->force : "default", t->in[i].name, (unsigned long long)e, got,
@@ -355,14 +374,17 @@ static void check_guards(run *r)
         check_guard(r, &r->result[o], "output ", t->out[o].name);
 }
 
-static void run_one(optest *t, const char *force, uint8_t *const *data, const uint64_t *bytes)
+/* False where the case does not fit this storage of activations. */
+static bool run_one(optest *t, const char *force, apus_dtype type, uint32_t acts,
+                    uint8_t *const *data, const uint64_t *bytes)
 {
-    run r = { .t = t, .force = force };
+    run r = { .t = t, .force = force, .type = type, .acts = acts };
     double *want[4] = { 0 }, *mag[4] = { 0 }, *in[OPTEST_MAX] = { 0 };
     uint32_t terms = 0;
     uint64_t state = 99;
 
-    if (!build(&r, data, bytes))
+    bool fits = build(&r, data, bytes);
+    if (!fits)
         goto done;
     for (uint32_t o = 0; o < t->n_out; o++) {
         const uint64_t n = apus_tensor_count(r.y[o]);
@@ -370,10 +392,13 @@ static void run_one(optest *t, const char *force, uint8_t *const *data, const ui
         mag[o] = apus_calloc(n, sizeof(double));
         if (!own_memory(r.y[o], &r.result[o], 64 + o))
             goto done;
-        if (r.y[o]->dtype == APUS_F32 && r.y[o]->wants_grad) {
+        if (apus_dtype_is_plain(r.y[o]->dtype) && r.y[o]->wants_grad) {
             r.dy[o] = apus_calloc(n, sizeof(double));
             for (uint64_t e = 0; e < n; e++)
-                r.dy[o][e] = (double)(float)optest_random(&state);
+                r.dy[o][e] = optest_random(&state);
+            void *as = optesti_encode(r.y[o]->dtype, r.dy[o], n);
+            optesti_decode(r.y[o]->dtype, as, r.dy[o], n);
+            apus_free(as);
         }
     }
     if (!add_gradient(&r))
@@ -417,9 +442,11 @@ done:
         apus_free(r.got[o]);
     }
     apus_graph_release(&r.g);
+    return fits;
 }
 
-static void run_case(optest *t)
+/* Returns whether the case fits this storage of activations. */
+static bool run_case(optest *t, apus_dtype type, uint32_t acts)
 {
     uint8_t *data[OPTEST_MAX] = { 0 };
     uint64_t bytes[OPTEST_MAX] = { 0 },
@@ -432,17 +459,25 @@ static void run_case(optest *t)
         ;
     if (t->fill)
         t->fill(t);
+    for (uint32_t i = 0; i < t->n_in; i++) /* in f32 by the table, or by what has filled it */
+        if (acts >> i & 1 && t->in[i].dtype == APUS_F32)
+            t->in[i].dtype = type;
+        else
+            acts &= ~(1u << i);
     for (uint32_t i = 0; i < t->n_in && ok; i++)
         ok = (data[i] = optesti_values(&t->in[i], &state, &bytes[i])) != NULL;
     if (ok && !t->force[0])
-        run_one(t, NULL, data, bytes);
+        ok = run_one(t, NULL, type, acts, data, bytes);
     for (uint32_t f = 0; ok && f < APUS_COUNT(t->force) && t->force[f]; f++)
-        run_one(t, t->force[f], data, bytes);
+        ok = run_one(t, t->force[f], type, acts, data, bytes);
     for (uint32_t i = 0; i < t->n_in; i++) {
         apus_free(data[i]);
         apus_free(t->in[i].value);
         t->in[i].value = NULL;
+        if (acts >> i & 1)
+            t->in[i].dtype = APUS_F32;
     }
+    return ok;
 }
 
 void optest_run(optest *cases, size_t n)
@@ -450,5 +485,18 @@ void optest_run(optest *cases, size_t n)
     if (!optest_exec())
         return;
     for (size_t i = 0; i < n; i++)
-        run_case(&cases[i]);
+        run_case(&cases[i], APUS_F32, 0);
+}
+
+void optest_run_stored(optest *cases, size_t n, uint32_t acts)
+{
+    static const apus_dtype types[] = { APUS_F16, APUS_BF16 };
+
+    for (size_t s = 0; s < APUS_COUNT(types) && optest_exec(); s++) {
+        size_t fit = 0;
+        for (size_t i = 0; i < n; i++)
+            fit += run_case(&cases[i], types[s], acts);
+        harness_check(fit > 0, __FILE__, __LINE__, "no case has rows that %s can store",
+                      apus_dtype_of(types[s])->name);
+    }
 }

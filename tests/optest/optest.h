@@ -47,7 +47,8 @@ struct optest {
     void (*define)(const optest *t, const double *const *in, double **out, double **magnitude,
                    uint32_t *terms);
     uint32_t vars[APUS_STEP_VARS]; /* step variables of the run */
-    double grad_bound;             /* relative; 0: 1e-4 */
+    uint32_t inner;    /* 16-bit results on the way to the output, where activations have 16 bits */
+    double grad_bound; /* relative; 0: 1e-4 */
     double extra_bound; /* absolute, for functions with a stated precision (exp, sin); 0: none */
     /* The same for element e of output o; NULL: extra_bound. */
     double (*extra)(const optest *t, const double *const *in, uint32_t o, uint64_t e);
@@ -55,6 +56,10 @@ struct optest {
 
 /* Run a table of cases on the device (one for the program).  Failures go to the harness. */
 void optest_run(optest *cases, size_t n);
+/* The same with activations stored in f16, then in bf16: the inputs whose bits are set in `acts`
+ * (those in f32), where rows are whole fours.  The results' formats are what the builder makes of
+ * it. */
+void optest_run_stored(optest *cases, size_t n, uint32_t acts);
 /* The program's device and exec; NULL after harness_skip where there is no Vulkan. */
 apus_exec *optest_exec(void);
 apus_gpu *optest_gpu(void);

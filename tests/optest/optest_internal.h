@@ -17,6 +17,9 @@ bool optesti_guard_ok(const optesti_slot *s);
 /* Random or given values, rounded to the tensor's format; the result (freed with apus_free) is its
  * bytes as the device holds them.  NULL after a failed check. */
 uint8_t *optesti_values(optest_tensor *t, uint64_t *state, uint64_t *bytes);
+/* Values in a plain format, n of them; the caller frees them. */
+void *optesti_encode(apus_dtype type, const double *values, uint64_t n);
+void optesti_decode(apus_dtype type, const void *data, double *values, uint64_t n);
 uint64_t optesti_count(const optest_tensor *t); /* elements */
 
 #endif

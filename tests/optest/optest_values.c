@@ -71,6 +71,31 @@ bool optesti_guard_ok(const optesti_slot *s)
 
 /* ---- values ---- */
 
+void *optesti_encode(apus_dtype type, const double *values, uint64_t n)
+{
+    uint8_t *out = apus_alloc(n * apus_dtype_of(type)->block_bytes);
+
+    for (uint64_t i = 0; i < n; i++) {
+        const float f = (float)values[i];
+        const uint16_t h = type == APUS_F16 ? apus_f32_to_f16(f) : apus_f32_to_bf16(f);
+        if (type == APUS_F32)
+            memcpy(out + 4 * i, &f, 4);
+        else
+            memcpy(out + 2 * i, &h, 2);
+    }
+    return out;
+}
+
+void optesti_decode(apus_dtype type, const void *data, double *values, uint64_t n)
+{
+    float *f = apus_alloc(n * sizeof(float));
+
+    apus_dtype_decode(type, data, n, f);
+    for (uint64_t i = 0; i < n; i++)
+        values[i] = (double)f[i];
+    apus_free(f);
+}
+
 /* Random values, rounded to the tensor's format; *file is its bytes as the device holds them. */
 uint8_t *optesti_values(optest_tensor *t, uint64_t *state, uint64_t *bytes)
 {
@@ -81,8 +106,8 @@ uint8_t *optesti_values(optest_tensor *t, uint64_t *state, uint64_t *bytes)
 
     if (!CHECK(apus_tensor_bytes(t->dtype, t->n_dims, t->dims, bytes)))
         return NULL;
-    out = apus_alloc(*bytes);
     if (t->dtype == APUS_U32 || t->dtype == APUS_I32) {
+        out = apus_alloc(*bytes);
         if (t->u32)
             memcpy(out, t->u32, *bytes);
         return out;
@@ -90,20 +115,13 @@ uint8_t *optesti_values(optest_tensor *t, uint64_t *state, uint64_t *bytes)
     const bool given = t->value != NULL;
     t->value = given ? t->value : apus_calloc(n, sizeof(double));
     if (!apus_dtype_is_quant(t->dtype)) {
-        for (uint64_t i = 0; i < n; i++) {
-            const double v = given ? t->value[i] : optest_random(state) * scale;
-            float f = (float)v;
-            uint16_t h = t->dtype == APUS_F16 ? apus_f32_to_f16(f) : apus_f32_to_bf16(f);
-            if (t->dtype == APUS_F32) {
-                memcpy(out + 4 * i, &f, 4);
-            } else {
-                memcpy(out + 2 * i, &h, 2);
-                f = t->dtype == APUS_F16 ? apus_f16_to_f32(h) : apus_bf16_to_f32(h);
-            }
-            t->value[i] = (double)f;
-        }
+        for (uint64_t i = 0; i < n && !given; i++)
+            t->value[i] = optest_random(state) * scale;
+        out = optesti_encode(t->dtype, t->value, n);
+        optesti_decode(t->dtype, out, t->value, n);
         return out;
     }
+    out = apus_alloc(*bytes);
     /* Quantized: random blocks with sane scales; values are what the format's definition
      * decodes. */
     const uint32_t block = apus_dtype_of(t->dtype)->block_bytes;

@@ -225,6 +225,27 @@ TEST(lost_in_an_evaluation)
     CHECK(strstr(t.said, "going on after step 10, from "));
 }
 
+/* Activations in f16: the loss scale starts again, or comes from the checkpoint. */
+TEST(lost_with_a_loss_scale)
+{
+    trouble none = { .kind = APUS_FAULT_GPU_LOST };
+    trouble t = { .kind = APUS_FAULT_GPU_LOST, .after = { 3, 13 }, .n = 2, .call = 2 };
+    apus_train_params p = in_folder("half");
+    apus_train_result plain, result;
+
+    if (!undisturbed())
+        return;
+    p.torch_dtype = "float16";
+    if (!CHECK_OK(run(&p, &none, &plain)))
+        return;
+    p = in_folder("half_lost");
+    p.torch_dtype = "float16";
+    if (CHECK_OK(run(&p, &t, &result)))
+        same_folder(plain.folder, result.folder);
+    CHECK(strstr(t.said, "starting again with step 1: "));
+    CHECK(strstr(t.said, "going on after step 10, from "));
+}
+
 /* With steps in between there is no end to it. */
 TEST(lost_again_and_again)
 {

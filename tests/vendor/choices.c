@@ -16,7 +16,7 @@
 #include "str.h"
 #include "synthetic.h"
 
-#define MOST_ROWS 4096
+#define MOST_ROWS 8192
 #define MOST_DEVICES 64
 
 const apus_caps *__real_apus_gpu_caps(const apus_gpu *gpu);
@@ -119,7 +119,9 @@ static const struct {
     { &synthetic_smollm2, true, { .torch_dtype = "float32" }, PLANS_INFER | PLANS_LORA },
     { &synthetic_smollm2, true, { .torch_dtype = "float16" }, PLANS_INFER | PLANS_LORA },
     { &synthetic_smollm2, false, { .torch_dtype = NULL }, PLANS_INFER | PLANS_LORA },
+    { &synthetic_smollm2, false, { .torch_dtype = "bfloat16" }, PLANS_INFER | PLANS_LORA },
     { &synthetic_smollm2, false, { .torch_dtype = "float32", .train_all = true }, PLANS_FULL },
+    { &synthetic_smollm2, false, { .torch_dtype = "bfloat16", .train_all = true }, PLANS_FULL },
     { &synthetic_qwen2, false, { .torch_dtype = NULL }, PLANS_INFER | PLANS_LORA },
     { &synthetic_qwen3, false, { .torch_dtype = NULL }, PLANS_INFER | PLANS_LORA },
 };

@@ -128,6 +128,8 @@ static void collect_everyday(void)
         collect(path, &(apus_model_params) { 0 }, most);
         collect(path, &(apus_model_params) { .torch_dtype = "float32", .train_all = true },
                 PLANS_FULL);
+        collect(path, &(apus_model_params) { .torch_dtype = "bfloat16", .train_all = true },
+                PLANS_FULL);
     }
     if (CHECK_OK(synthetic_folder(&synthetic_qwen2, harness_folder(), path)))
         collect(path, &(apus_model_params) { 0 }, most);

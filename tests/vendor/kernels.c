@@ -21,12 +21,13 @@
 static const apus_dtype weights[] = {
     APUS_F32, APUS_F16, APUS_BF16, APUS_Q8_0, APUS_Q4_0, APUS_Q4_1
 };
-static const apus_dtype caches[] = { APUS_F32, APUS_F16, APUS_BF16 };
+static const apus_dtype plain[] = { APUS_F32, APUS_F16, APUS_BF16 };
 
 typedef struct shapes {
     const apus_caps *caps;
     apus_graph g;
-    uint64_t at; /* address of the next tensor */
+    apus_dtype act; /* format of activations */
+    uint64_t at;    /* address of the next tensor */
 } shapes;
 
 static apus_tensor *bound(shapes *s, apus_dtype type, uint32_t rows, uint32_t cols)
@@ -66,7 +67,7 @@ static apus_sequences sequences(shapes *s, const apus_attention_params *p, uint3
     };
 }
 
-/* A prompt or one token over a cache of that type; with f32 the gradient too. */
+/* A prompt or one token over a cache of that type; with that of activations the gradient too. */
 static void add_attention(shapes *s, uint32_t head_dim, uint32_t group, apus_dtype type,
                           uint32_t rows)
 {
@@ -74,16 +75,16 @@ static void add_attention(shapes *s, uint32_t head_dim, uint32_t group, apus_dty
                                       .kv_heads = KV_HEADS,
                                       .head_dim = head_dim };
     const apus_sequences seqs = sequences(s, &p, rows);
-    apus_tensor *q = bound(s, APUS_F32, rows, p.heads * head_dim), *lse = NULL;
+    apus_tensor *q = bound(s, s->act, rows, p.heads * head_dim), *lse = NULL;
     apus_tensor *k = bound(s, type, ROWS, KV_HEADS * head_dim);
     apus_tensor *v = bound(s, type, ROWS, KV_HEADS * head_dim);
     apus_tensor *o = apus_attention(&s->g, q, k, v, &seqs, &p, &lse);
 
-    if (type == APUS_F32 && rows == ROWS)
-        apus_attention_back(&s->g, q, k, v, o, lse, bound(s, APUS_F32, rows, p.heads * head_dim),
+    if (type == s->act && rows == ROWS)
+        apus_attention_back(&s->g, q, k, v, o, lse, bound(s, s->act, rows, p.heads * head_dim),
                             &seqs, &p);
-    apus_kv_append(&s->g, bound(s, APUS_F32, rows, KV_HEADS * head_dim),
-                   bound(s, APUS_F32, rows, KV_HEADS * head_dim), k, v, NULL, &seqs,
+    apus_kv_append(&s->g, bound(s, s->act, rows, KV_HEADS * head_dim),
+                   bound(s, s->act, rows, KV_HEADS * head_dim), k, v, NULL, &seqs,
                    &(apus_kv_append_params) { head_dim, KV_HEADS });
 }
 
@@ -95,9 +96,9 @@ static void add_heads(shapes *s, bool few)
 
     for (size_t e = 0; e < (few ? 2 : APUS_COUNT(sizes)); e++)
         for (size_t g = 0; g < (few ? 1 : APUS_COUNT(groups)); g++)
-            for (size_t c = 0; c < APUS_COUNT(caches); c++) {
-                add_attention(s, sizes[e], groups[g], caches[c], ROWS);
-                add_attention(s, sizes[e], groups[g], caches[c], 1);
+            for (size_t c = 0; c < APUS_COUNT(plain); c++) {
+                add_attention(s, sizes[e], groups[g], plain[c], ROWS);
+                add_attention(s, sizes[e], groups[g], plain[c], 1);
             }
 }
 
@@ -106,10 +107,11 @@ static void add_heads(shapes *s, bool few)
 static void add_matmul(shapes *s, apus_matmul_kind kind, uint32_t m, uint32_t n, uint32_t k,
                        apus_dtype type)
 {
-    apus_tensor *a = kind == APUS_TN ? bound(s, APUS_F32, k, m) : bound(s, APUS_F32, m, k);
+    apus_tensor *a = kind == APUS_TN ? bound(s, s->act, k, m) : bound(s, s->act, m, k);
     apus_tensor *b = kind == APUS_NT ? bound(s, type, n, k) : bound(s, type, k, n);
 
-    apus_matmul(&s->g, a, b, &(apus_matmul_params) { .kind = kind });
+    apus_matmul(&s->g, a, b,
+                &(apus_matmul_params) { .kind = kind, .out = kind == APUS_TN ? APUS_F32 : s->act });
 }
 
 /* Layers of a small and of a large model, a head, the down half of an adapter. */
@@ -129,8 +131,8 @@ static void add_products(shapes *s, bool few)
                 add_matmul(s, APUS_NT, rows[r], layers[l].n, layers[l].k, weights[t]);
                 add_matmul(s, APUS_NN, rows[r], layers[l].k, layers[l].n, weights[t]);
             }
-        add_matmul(s, APUS_TN, layers[l].n, layers[l].k, ROWS, APUS_F32);
-        add_matmul(s, APUS_TN, layers[l].k, layers[l].n, ROWS, APUS_F32);
+        add_matmul(s, APUS_TN, layers[l].n, layers[l].k, ROWS, s->act);
+        add_matmul(s, APUS_TN, layers[l].k, layers[l].n, ROWS, s->act);
     }
 }
 
@@ -140,7 +142,7 @@ static void add_columns(shapes *s, uint32_t cols)
 {
     apus_tensor *logits = bound(s, APUS_F32, 8, cols);
 
-    apus_rms_norm(&s->g, bound(s, APUS_F32, ROWS, cols), bound(s, APUS_F32, cols, 0), 1e-5f);
+    apus_rms_norm(&s->g, bound(s, s->act, ROWS, cols), bound(s, APUS_F32, cols, 0), 1e-5f);
     for (int gradient = 0; gradient < 2; gradient++)
         apus_cross_entropy(
             &s->g, logits,
@@ -156,11 +158,12 @@ static void add_columns(shapes *s, uint32_t cols)
 static void add_rest(shapes *s)
 {
     for (size_t t = 0; t < APUS_COUNT(weights); t++)
-        apus_embed(&s->g, step(s, APUS_U32, ROWS), bound(s, weights[t], 4096, 1024), NULL);
+        apus_embed(&s->g, step(s, APUS_U32, ROWS), bound(s, weights[t], 4096, 1024), NULL, s->act);
     add_columns(s, 4096);
-    add_columns(s, 4095);
-    apus_add(&s->g, bound(s, APUS_F32, ROWS, 64), bound(s, APUS_F32, ROWS, 64));
-    apus_col_sum(&s->g, bound(s, APUS_F32, ROWS, 64), bound(s, APUS_F32, 64, 0));
+    if (s->act == APUS_F32)
+        add_columns(s, 4095);
+    apus_add(&s->g, bound(s, s->act, ROWS, 64), bound(s, s->act, ROWS, 64));
+    apus_col_sum(&s->g, bound(s, s->act, ROWS, 64), bound(s, APUS_F32, 64, 0));
 }
 
 apus_status kernels_each(const apus_caps *caps, const apus_plan_params *params, kernel_visit *visit,
@@ -173,10 +176,13 @@ apus_status kernels_each(const apus_caps *caps, const apus_plan_params *params, 
     const bool few = params->force && params->force[0];
 
     APUS_FORWARD(apus_graph_init(&s.g));
-    add_heads(&s, few);
-    add_products(&s, few);
-    if (!few)
-        add_rest(&s);
+    for (size_t i = 0; i < APUS_COUNT(plain); i++) {
+        s.act = plain[i];
+        add_heads(&s, few);
+        add_products(&s, few);
+        if (!few)
+            add_rest(&s);
+    }
     APUS_TRY(apus_plan_estimate(&info, &list, &s.g, caps, params));
     for (uint32_t i = 0; i < list.n_items; i++)
         if (list.items[i].kind == APUS_ITEM_DISPATCH)

@@ -59,8 +59,8 @@ typedef struct apus_train_plan_info {
     uint64_t train_rows, val_rows, steps, max_tokens; /* of the longest micro batch */
     double epochs;
     uint64_t device_bytes, host_bytes, device_heap; /* planned peaks, and what the device has */
-    const char *dtype; /* "float32"; "float16", "bfloat16": 16 bits are allowed, and */
-    bool dtype_used;   /* an algorithm of this device makes use of them */
+    const char *dtype; /* of activations: "float32", "float16", "bfloat16" */
+    bool narrow;       /* products whose factors are rounded to 16 bits are among them */
     double seconds;    /* estimated from the first plan's work; <= 0: not known */
     const char
         *advice; /* NULL; if the run does not fit, lines about what would: then only names and

@@ -10,6 +10,7 @@ struct apus_grad_norm_push {
     uint chunk;      /* elements of one partial sum, a multiple of 4 */
     uint n_partials;
     uint max_norm_var; /* step variable: f32, 0: no clipping */
+    uint unscale_var;  /* step variable: f32, 1 / loss scale */
 };
 
 #endif
