@@ -91,6 +91,7 @@ static void add_host(cJSON *o, const apusi_bench_setting *s)
     cJSON_AddNumberToObject(o, "poll", 0);
     cJSON_AddStringToObject(o, "type_k", s->about.cache_type);
     cJSON_AddStringToObject(o, "type_v", s->about.cache_type);
+    cJSON_AddStringToObject(o, "type_act", s->about.act_type);
     cJSON_AddNumberToObject(o, "n_gpu_layers", s->model.layers);
     cJSON_AddStringToObject(o, "split_mode", "none");
     cJSON_AddNumberToObject(o, "main_gpu", s->device.index);

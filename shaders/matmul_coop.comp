@@ -5,4 +5,5 @@
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #define T float16_t
 #define T4 f16vec4
+#define T_LARGEST 65504.0
 #include "matmul_coop.glsl"

@@ -52,7 +52,7 @@ apus_status apus_model_inspect(const apus_model *m, uint32_t context, char **tex
         weights += bytes;
     }
     const uint64_t cache =
-        apus_cache_bytes(d->layers, d->kv_heads * d->head_dim, context, m->cache_dtype);
+        apus_cache_bytes(d->layers, d->kv_heads * d->head_dim, context, m->types.cache);
     apus_str_addf(&out, "model    %s\npath     %s\nfamily   %s (model_type %s)\n",
                   apus_checkpoint_name(m->checkpoint), apus_checkpoint_path(m->checkpoint),
                   m->arch->name, m->config.model_type);
@@ -66,7 +66,7 @@ apus_status apus_model_inspect(const apus_model *m, uint32_t context, char **tex
     apus_str_addf(&out, "params   %" PRIu64 "\n", m->n_params);
     list_tensors(m, &out);
     apus_str_addf(&out, "memory   weights %.1f MiB, cache of %u tokens (%s) %.1f MiB\n",
-                  mib(weights), context, apus_dtype_of(m->cache_dtype)->name, mib(cache));
+                  mib(weights), context, apus_dtype_of(m->types.cache)->name, mib(cache));
     apus_free(formula);
     if (out.failed || !out.data) {
         apus_str_release(&out);

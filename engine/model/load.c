@@ -124,7 +124,7 @@ static apus_status lay_out(apus_model *m, const apus_file_tensor **files, uint64
 /* What products read in place of trained weights: the optimizer writes it. */
 static apus_status make_copy(apus_model *m)
 {
-    if (!m->train_all || m->act_dtype == APUS_F32)
+    if (!m->train_all || m->types.act == APUS_F32)
         return APUS_OK;
     APUS_FORWARD(
         apus_buffer_create(m->gpu, &m->copy, 2 * m->n_slab, APUS_MEMORY_DEVICE, "working copy"));

@@ -91,52 +91,15 @@ fail:
     return st;
 }
 
-/* transformers' and ms-swift's rule where neither flag nor files say it: 16 bits on GPUs, those of
- * bf16 where products of them are fast; float32 on CPUs. */
-static apus_dtype default_type(const apus_model *m)
+static apus_status set_types(apus_model *m, const apus_model_params *params)
 {
-    const apus_caps *caps = m->gpu ? apus_gpu_caps(m->gpu) : NULL;
+    const apus_model_types *t = &m->types;
 
-    if (m->config.dtype == APUS_F32 || m->config.dtype == APUS_F16 || m->config.dtype == APUS_BF16)
-        return m->config.dtype;
-    if (!caps || caps->device_class == APUS_CLASS_CPU)
-        return APUS_F32;
-    return apus_caps_coop(caps, APUS_BF16) ? APUS_BF16 : APUS_F16;
-}
-
-/* Rows of 16-bit activations are whole fours (graph.h). */
-static bool whole_words(const apus_net_dims *d)
-{
-    return d->hidden % 4 == 0 && d->ffn % 4 == 0 && d->head_dim % 4 == 0;
-}
-
-static apus_status set_types(apus_model *m, const char *torch_dtype)
-{
-    const apus_caps *caps = m->gpu ? apus_gpu_caps(m->gpu) : NULL;
-    apus_dtype type = default_type(m);
-
-    if (torch_dtype) {
-        if (!strcmp(torch_dtype, "float32"))
-            type = APUS_F32;
-        else if (!strcmp(torch_dtype, "float16"))
-            type = APUS_F16;
-        else if (!strcmp(torch_dtype, "bfloat16"))
-            type = APUS_BF16;
-        else
-            return apus_fail(APUS_ERR_ARG,
-                             "torch_dtype is %s; it must be float32, float16 or bfloat16",
-                             torch_dtype);
-    }
-    m->narrow = type != APUS_F32;
-    /* On CPUs 16-bit activations cost time: they are there for whom asks for them. */
-    m->act_dtype =
-        !torch_dtype && (!caps || caps->device_class == APUS_CLASS_CPU) ? APUS_F32 : type;
-    if (m->act_dtype != APUS_F32 && !whole_words(&m->dims)) {
+    APUS_FORWARD(apus_types_choose(&m->types, params->torch_dtype, m->config.dtype, &m->dims,
+                                   m->gpu ? apus_gpu_caps(m->gpu) : NULL));
+    if (t->act == APUS_F32 && strcmp(t->torch_dtype, "float32") && !params->count_only)
         apus_log(APUS_LOG_WARN,
                  "activations are kept in float32: a size of the model is no multiple of 4");
-        m->act_dtype = APUS_F32;
-    }
-    m->cache_dtype = type;
     return APUS_OK;
 }
 
@@ -144,7 +107,10 @@ static apus_status open_numbers(apus_model *m, const char *path, const apus_mode
 {
     const apus_config *c = &m->config;
     const char *type;
+    apus_dtype named;
 
+    if (params->torch_dtype)
+        APUS_FORWARD(apus_torch_dtype_read(&named, params->torch_dtype));
     APUS_FORWARD(apus_checkpoint_open(&m->checkpoint, path));
     /* The family first: one that is not known may have other keys than read_config wants. */
     type = apus_json_string(apus_checkpoint_config(m->checkpoint), "model_type", NULL);
@@ -184,7 +150,7 @@ apus_status apus_model_open(apus_model **out, const char *path, const apus_model
                                                                .count_only = params->count_only }));
         APUS_TRY(apus_exec_create(&m->exec, m->gpu));
     }
-    APUS_TRY(set_types(m, params->torch_dtype));
+    APUS_TRY(set_types(m, params));
     if (m->gpu) {
         APUS_TRY(make_rope(m));
         APUS_TRY(apus_model_load(m));
@@ -261,7 +227,7 @@ apus_tensor *apus_model_tensor(void *user, apus_graph *g, const char *name)
     apus_tensor **t = &net->made[w - net->model->weights];
     if (!*t) {
         const uint32_t dims[2] = { w->rows, w->cols }, n_dims = w->cols ? 2 : 1;
-        *t = apus_graph_bound(g, w->name, w->copy ? net->model->act_dtype : w->dtype, n_dims, dims,
+        *t = apus_graph_bound(g, w->name, w->copy ? net->model->types.act : w->dtype, n_dims, dims,
                               w->copy ? w->copy : w->address);
         if (*t && w->grad) {
             (*t)->wants_grad = true;
@@ -285,7 +251,7 @@ apus_tensor *apus_model_forward(apus_net *net, const apus_model *m, apus_tensor 
 
     g->prefix = m->arch->embed;
     net->x = apus_embed(g, tokens, net->weight(net->weight_user, g, m->arch->embed), order,
-                        m->act_dtype);
+                        m->types.act);
     for (uint32_t i = 0; i < m->dims.layers; i++) {
         net->prefix = apus_arena_format(&g->arena, m->arch->layer_prefix, i);
         if (!net->prefix)

@@ -11,6 +11,7 @@
 #include "checkpoint.h"
 #include "embed.h"
 #include "exec.h"
+#include "types.h"
 
 typedef struct apus_weight {
     char *name;
@@ -20,7 +21,7 @@ typedef struct apus_weight {
     uint64_t bytes;
     apus_addr address;
     apus_addr grad; /* where its gradient is added; 0: it is frozen */
-    apus_addr copy; /* matrices that are trained: the same in act_dtype, for products; or 0 */
+    apus_addr copy; /* matrices that are trained: the same in types.act, for products; or 0 */
 } apus_weight;
 
 struct apus_model {
@@ -38,15 +39,13 @@ struct apus_model {
     uint32_t n_slabs;
     uint64_t weight_bytes; /* in device memory */
     bool train_all;        /* weights are f32 in slab 0: matrices, then vectors from n_matrix on */
-    apus_buffer copy; /* slab 0 in act_dtype, which optimizers keep up, where that is not f32 */
+    apus_buffer copy; /* slab 0 in types.act, which optimizers keep up, where that is not f32 */
     uint64_t n_matrix, n_slab; /* elements, with padding */
     apus_dtype count_as;       /* APUS_DTYPE_COUNT: formats are the files' */
     uint64_t n_params;
     uint32_t max_positions; /* rows of the rope table */
     apus_buffer rope;
-    bool narrow;            /* 16-bit compute types: algorithms that round inputs are allowed */
-    apus_dtype act_dtype;   /* activations and their gradients */
-    apus_dtype cache_dtype; /* keys and values of a session */
+    apus_model_types types;
 };
 
 /* The weight of a name, or NULL. */

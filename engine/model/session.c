@@ -48,7 +48,7 @@ apus_status apus_session_create(apus_session **out, apus_model *model,
         s->params.chunk = 512;
     s->seen_words = (d->vocab + 31) / 32;
     APUS_TRY(apus_cache_init(&s->cache, model->gpu, d->layers, d->kv_heads * d->head_dim,
-                             params->tokens, model->cache_dtype));
+                             params->tokens, model->types.cache));
     s->max_pages = s->cache.n_pages;
     const uint64_t seen_bytes = 4 * (uint64_t)s->seen_words * s->params.max_sequences;
     APUS_TRY(
@@ -211,7 +211,7 @@ static apus_status build(apus_session *s, bucket *b)
     APUS_TRY(apus_graph_status(g));
     APUS_TRY(apus_plan_create(&b->plan, m->exec, g,
                               &(apus_plan_params) { .name = b->tokens > 1 ? "prefill" : "decode",
-                                                    .narrow = m->narrow,
+                                                    .narrow = m->types.narrow,
                                                     .force = s->params.force,
                                                     .profile = s->params.profile }));
 fail:

@@ -56,7 +56,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .push = &push,
         .push_bytes = sizeof(push),
         .flops = 14.0 * w->dims[0],
-        .moved = 32.0 * w->dims[0],
+        .moved = (copy ? 34.0 : 32.0) * w->dims[0],
     };
 
     apus_grid_1d(w->dims[0] / 4, 64, d.groups);

@@ -55,7 +55,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .n_spec = 2,
         .push = &push,
         .push_bytes = sizeof(push),
-        .moved = 2.0 * (double)x->bytes,
+        .moved = (n->in[IN_ACC] ? 3.0 : 2.0) * (double)x->bytes,
     };
 
     apus_grid_1d(apus_tensor_count(x) / 4, 64, d.groups);

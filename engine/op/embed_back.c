@@ -49,7 +49,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
                             .live = apus_rows_live(APUS_VAR_UNIQUE, ids->dims[0]),
                             .live_axis = 1,
                             .live_tile = 1,
-                            .moved = 12.0 * ids->dims[0] * cols,
+                            .moved = (double)n->in[0]->bytes + 8.0 * ids->dims[0] * cols,
                         });
 }
 

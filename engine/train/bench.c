@@ -86,7 +86,8 @@ void apus_bench_describe(const apus_bench *b, apus_bench_about *out)
     }
     *out = (apus_bench_about) {
         .weight_type = apus_dtype_of(most)->name,
-        .cache_type = apus_dtype_of(m->cache_dtype)->name,
+        .act_type = apus_dtype_of(m->types.act)->name,
+        .cache_type = apus_dtype_of(m->types.cache)->name,
         .chunk = CHUNK,
         .model_bytes = m->weight_bytes,
         .choices = b->choices,
@@ -127,7 +128,7 @@ static double weight_bytes(const apus_model *m)
 static double cache_bytes(const apus_model *m, uint32_t tokens)
 {
     const apus_net_dims *d = &m->dims;
-    const double each = m->cache_dtype == APUS_F32 ? 4 : 2;
+    const double each = m->types.cache == APUS_F32 ? 4 : 2;
 
     return 2.0 * d->layers * d->kv_heads * d->head_dim * each * tokens;
 }

@@ -69,6 +69,7 @@ static apus_status write_own_state(apusi_trainer *t, uint64_t step, const char *
     apus_json_add_float(s, "window_correct", t->window.correct);
     apus_json_add_float(s, "window_tokens", t->window.tokens);
     cJSON_AddNumberToObject(s, "window_steps", (double)t->window.steps);
+    cJSON_AddStringToObject(s, "torch_dtype", t->model->types.torch_dtype);
     cJSON_AddNumberToObject(s, "loss_scale", scale.scale);
     cJSON_AddNumberToObject(s, "loss_scale_good", scale.good);
     cJSON_AddStringToObject(s, "choices_hash", text);
@@ -169,6 +170,25 @@ fail:
 }
 
 /* ---- resume ---- */
+
+apus_status apusi_checkpoint_types(apusi_trainer *t, const char *folder)
+{
+    apus_status st = APUS_OK;
+    cJSON *s = NULL;
+    char *path = apus_path_join(folder, "apus_state.json");
+
+    if (!path)
+        return APUS_ERR_MEMORY;
+    if (!t->p->torch_dtype && apus_path_exists(path)) {
+        APUS_TRY(apus_json_read(&s, path));
+        snprintf(t->torch_dtype, sizeof(t->torch_dtype), "%s",
+                 apus_json_string(s, "torch_dtype", ""));
+    }
+fail:
+    cJSON_Delete(s);
+    apus_free(path);
+    return st;
+}
 
 static apus_status load_moment(const apusi_trainer *t, const apus_safetensors *file,
                                const char *name, int which)

@@ -25,13 +25,16 @@ apus_status apusi_model_prepare(apusi_trainer *t)
     if (p->n_adapters > 1)
         return apus_fail(APUS_ERR_SUPPORT, "training goes on from one adapter; %zu were given",
                          p->n_adapters);
-    APUS_FORWARD(apus_model_open(&t->model, p->full && p->resume ? p->resume : p->model,
-                                 &(apus_model_params) { .device = p->device,
-                                                        .torch_dtype = p->torch_dtype,
-                                                        .max_positions = longest,
-                                                        .train_all = p->full,
-                                                        .count_only = t->count_only,
-                                                        .count_as = t->count_as }));
+    const char *resumed = t->torch_dtype[0] ? t->torch_dtype : NULL;
+
+    APUS_FORWARD(apus_model_open(
+        &t->model, p->full && p->resume ? p->resume : p->model,
+        &(apus_model_params) { .device = p->device,
+                               .torch_dtype = p->torch_dtype ? p->torch_dtype : resumed,
+                               .max_positions = longest,
+                               .train_all = p->full,
+                               .count_only = t->count_only,
+                               .count_as = t->count_as }));
     if (p->full)
         return APUS_OK;
     APUS_FORWARD(apus_adapters_create(&t->adapters, t->model, 1, 1024));

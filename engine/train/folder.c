@@ -81,7 +81,8 @@ static bool is_kept(const apusi_trainer *t, const char *name)
     const char *from = t->p->full ? t->recovery.from : NULL; /* the model's small files are there */
     const size_t n = strlen(t->folder);
 
-    if (from && !strncmp(from, t->folder, n) && !strcmp(apus_path_base(from), name))
+    if (from && !strncmp(from, t->folder, n) && from[n] == '/' &&
+        !strcmp(apus_path_base(from), name))
         return true;
     return (t->last_checkpoint && !strcmp(apus_path_base(t->last_checkpoint), name)) ||
            (t->best_checkpoint && !strcmp(apus_path_base(t->best_checkpoint), name));

@@ -29,6 +29,7 @@ apus_status apusi_recovery_mark(apusi_trainer *t)
 
     r->marked_batch = t->plan.batch;
     r->marked_accumulation = t->plan.accumulation;
+    r->host_failures = apus_memory_failures(); /* those so far did not end the run */
     APUS_FORWARD(apus_run_log_mark(t->log, &r->log_mark));
     return t->board ? apus_file_bytes(&r->board_mark, apus_tensorboard_path(t->board)) : APUS_OK;
 }
@@ -42,12 +43,10 @@ apus_status apusi_recovery_begin(apusi_trainer *t)
         snprintf(r->device + 2 * i, 3, "%02x", uuid[i]);
     r->params = *t->p;
     r->params.device = r->device; /* this one again, not what else there is */
-    if (t->p->full)               /* a checkpoint of all weights says float32 */
-        r->params.torch_dtype = apusi_torch_dtype(t);
+    r->params.torch_dtype = t->model->types.torch_dtype;
     r->begun_from = t->p->resume;
     r->batch = t->plan.batch;
     r->first_step = r->furthest = t->start_step;
-    r->host_failures = apus_memory_failures();
     t->p = &r->params;
     return apusi_recovery_mark(t);
 }

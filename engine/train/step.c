@@ -43,7 +43,7 @@ static apus_status make_buffers(apus_train_step *s)
 
 static bool scales(const apus_train_step *s)
 {
-    return s->model->act_dtype == APUS_F16;
+    return s->model->types.act == APUS_F16;
 }
 
 apus_status apus_train_step_create(apus_train_step **out, apus_model *model,

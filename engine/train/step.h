@@ -77,7 +77,8 @@ apus_status apus_train_read(apus_train_step *s, apus_train_numbers *out);
 /* The loss scale, which f16 activations need so that small gradients are not lost (Micikevicius et
  * al. 2018, arXiv:1710.03740, section 3.2); torch.amp.GradScaler's numbers: 65536 at first, halved
  * by an update that had to be skipped, doubled after 2000 good ones.  1, and never changed, with
- * other activations. */
+ * other activations.  A skipped update counts as a step of the optimizer and of the schedule, as
+ * it does without a scale; torch counts neither. */
 typedef struct apus_loss_scale {
     double scale;  /* a power of two, in [1, 2^24] */
     uint32_t good; /* updates since it changed */

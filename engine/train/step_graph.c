@@ -109,7 +109,7 @@ apus_status apusi_micro_build(apus_train_step *s, apusi_micro *b)
     APUS_TRY(build_graph(s, b, &weights));
     APUS_TRY(apus_plan_create(&b->plan, m->exec, &b->graph,
                               &(apus_plan_params) { .name = b->evaluation ? "evaluation" : "micro",
-                                                    .narrow = m->narrow,
+                                                    .narrow = m->types.narrow,
                                                     .force = s->params.force,
                                                     .profile = s->params.profile }));
 fail:
@@ -136,7 +136,7 @@ apus_status apusi_update_build(apus_train_step *s)
     apus_tensor *state = apus_graph_bound(g, "state", APUS_F32, 1, &words, s->state.address);
     apus_tensor *copy = NULL;
     if (s->copy)
-        copy = apus_graph_bound(g, "working copy", s->model->act_dtype, 1, grad ? grad->dims : NULL,
+        copy = apus_graph_bound(g, "working copy", s->model->types.act, 1, grad ? grad->dims : NULL,
                                 s->copy->address);
     g->prefix = "update";
     apus_grad_norm(g, grad, state);

@@ -6,6 +6,8 @@
 #include "os.h"
 #include "trainer_internal.h"
 
+#define MOST_OVERFLOWS 10u /* updates in a row that overflow without a loss scale */
+
 double apusi_elapsed(const apusi_trainer *t)
 {
     return (double)(apus_now_ns() - t->begin_ns) * 1e-9;
@@ -95,13 +97,6 @@ static uint64_t interval(int strategy, double steps, uint64_t all)
     return n < 1 ? 1 : (uint64_t)n;
 }
 
-const char *apusi_torch_dtype(const apusi_trainer *t)
-{
-    return t->model->act_dtype == APUS_F16    ? "float16"
-           : t->model->act_dtype == APUS_BF16 ? "bfloat16"
-                                              : "float32";
-}
-
 static apus_status tell_plan(apusi_trainer *t)
 {
     apus_model_about about;
@@ -109,6 +104,7 @@ static apus_status tell_plan(apusi_trainer *t)
     const uint32_t tokens = apusi_largest_batch(t, &t->train, t->plan.batch);
     const apus_memory_use use = apus_model_memory(t->model);
     const apus_caps *caps = apus_gpu_caps(t->model->gpu);
+    const apus_model_types *types = &t->model->types;
     uint64_t all_tokens = 0, trained;
     char info[160];
 
@@ -141,7 +137,7 @@ static apus_status tell_plan(apusi_trainer *t)
         .device_bytes = use.device,
         .host_bytes = use.host + apus_peak_rss(),
         .device_heap = caps->heap,
-        .dtype = apusi_torch_dtype(t),
+        .dtype = types->act == APUS_F32 ? "float32" : types->torch_dtype,
         .narrow = apus_plan_about(micro)->narrow,
         .seconds = per_token * run_tokens / rate,
     };
@@ -218,17 +214,26 @@ static bool due(uint64_t every, const apusi_trainer *t, uint64_t step)
     return every == UINT64_MAX ? step % t->plan.steps_per_epoch == 0 : step % every == 0;
 }
 
-/* In float16 the first of these are expected: the loss scale is found from above. */
-static void warn_skipped(const apusi_trainer *t, uint64_t step, double skipped)
+/* In float16 the first of these are expected: the loss scale is found from above.  At its end, what
+ * overflows is the forward pass, and no update would come of going on. */
+static apus_status skipped_update(apusi_trainer *t, uint64_t step, double skipped)
 {
-    char scale[64] = "";
+    const bool scales = t->model->types.act == APUS_F16;
+    const double scale = apus_train_loss_scale(t->step).scale;
+    char now[64] = "";
 
-    if (t->model->act_dtype == APUS_F16)
-        snprintf(scale, sizeof(scale), "; the loss scale is now %g",
-                 apus_train_loss_scale(t->step).scale);
+    if (scales)
+        snprintf(now, sizeof(now), "; the loss scale is now %g", scale);
     apus_log(APUS_LOG_WARN,
              "step %llu: the gradient norm is not finite; the update was skipped (%g so far)%s",
-             (unsigned long long)step, skipped, scale);
+             (unsigned long long)step, skipped, now);
+    if (!scales || scale > 1 || ++t->overflows < MOST_OVERFLOWS)
+        return APUS_OK;
+    return apus_fail(
+        APUS_ERR_ARG,
+        "step %llu: float16 overflows with the smallest loss scale, %u times in a row; "
+        "use --torch_dtype bfloat16 or float32, or a smaller --learning_rate",
+        (unsigned long long)step, MOST_OVERFLOWS);
 }
 
 static apus_status after_step(apusi_trainer *t, const apus_sampler_step *s,
@@ -243,8 +248,10 @@ static apus_status after_step(apusi_trainer *t, const apus_sampler_step *s,
     t->window.steps++;
     t->loss_sum += loss;
     t->steps_done++;
-    if (!isfinite(x->norm))
-        warn_skipped(t, s->number, x->skipped);
+    if (isfinite(x->norm))
+        t->overflows = 0;
+    else
+        APUS_FORWARD(skipped_update(t, s->number, x->skipped));
     if (s->number == 1 || s->number % every == 0)
         APUS_FORWARD(log_window(t, s, x->norm));
     if (t->cb->step)
@@ -349,6 +356,8 @@ apus_status apus_train(const apus_train_params *params, const apus_train_callbac
     t.eval_every =
         t.val.n ? interval(params->eval_strategy, params->eval_steps, t.plan.max_steps) : 0;
     t.save_every = interval(params->save_strategy, params->save_steps, t.plan.max_steps);
+    if (params->resume)
+        APUS_TRY(apusi_checkpoint_types(&t, params->resume));
     APUS_TRY(apusi_fit_check(&t));
     APUS_TRY(apusi_model_prepare(&t));
     APUS_TRY(apusi_step_prepare(&t));

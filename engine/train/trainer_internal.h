@@ -66,6 +66,7 @@ typedef struct apusi_trainer {
     char *folder;                    /* the run's own, absolute */
     uint64_t eval_every, save_every; /* steps; 0: no, UINT64_MAX: at epochs' ends */
     apusi_window window;
+    uint32_t overflows;  /* updates in a row that were skipped at the smallest loss scale */
     double loss_sum;     /* of all steps, for train_loss */
     uint64_t steps_done; /* in this run */
     uint64_t tokens;     /* trained through, context included */
@@ -75,6 +76,7 @@ typedef struct apusi_trainer {
     bool count_only;      /* fit.c: memory is counted and nothing made, with */
     uint32_t clip;        /* rows cut to so many tokens; 0: not */
     const char *count_as; /* and weights of this format; NULL: as they are */
+    char torch_dtype[16]; /* of the checkpoint that is resumed; "": the flag's, or the default */
     apus_trainer_state state;
     char *best_checkpoint, *last_checkpoint;
     char *parameter_info;
@@ -104,6 +106,8 @@ void apusi_folder_trim(const apusi_trainer *t);
 
 /* Write checkpoint-N under a temporary name, sync, rename. */
 apus_status apusi_checkpoint_write(apusi_trainer *t, uint64_t step, double epoch, bool ended);
+/* Without --torch_dtype a run goes on with the checkpoint's: a full one's config says float32. */
+apus_status apusi_checkpoint_types(apusi_trainer *t, const char *folder);
 /* Weights were loaded before; this restores moments, numbers and history. */
 apus_status apusi_checkpoint_resume(apusi_trainer *t, const char *folder);
 
@@ -124,8 +128,6 @@ apus_status apusi_recovery_hint(const apusi_trainer *t, apus_status st);
 void apusi_recovery_release(apusi_recovery *r);
 /* Most bytes held on the device, this one and those before. */
 uint64_t apusi_device_peak(const apusi_trainer *t);
-/* "float32", "float16" or "bfloat16": what activations are stored in. */
-const char *apusi_torch_dtype(const apusi_trainer *t);
 /* The closing lines, pictures and the report. */
 apus_status apusi_finish(apusi_trainer *t, double epoch);
 double apusi_elapsed(const apusi_trainer *t);

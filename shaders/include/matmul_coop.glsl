@@ -53,6 +53,17 @@ shared T4 block_a[A_ROWS * A_STRIDE];
 shared T4 block_b[B_ROWS * B_STRIDE];
 shared float block_y[SUB_M * SUB_N * FM * FN];
 
+/* What is stored in a format of f16's range, or is rounded to one of f32's, needs nothing. */
+T4 narrowed(vec4 x, uint type)
+{
+#ifdef T_LARGEST
+    if (type != APUS_F16) /* beyond it is its largest number, not infinity */
+        [[unroll]] for (uint i = 0; i < 4; i++)
+            x[i] = abs(x[i]) > T_LARGEST && !isinf(x[i]) ? sign(x[i]) * T_LARGEST : x[i];
+#endif
+    return T4(x);
+}
+
 T4 next_a[A_LOADS], next_b[B_LOADS];
 uint m0, n0, rows, sum_k;
 
@@ -63,16 +74,18 @@ void fetch(uint k0)
         const uint row = i / (A_COLS / 4), quad = i % (A_COLS / 4);
         if (A_QUADS % LOCAL != 0 && i >= A_QUADS)
             break;
-        next_a[s] = T4(A_BY_K ? matmul_load4(A_TYPE, p.a, k0 + row, sum_k, p.m, m0 / 4 + quad)
-                                : matmul_load4(A_TYPE, p.a, m0 + row, p.m, p.k, k0 / 4 + quad));
+        next_a[s] = narrowed(A_BY_K ? matmul_load4(A_TYPE, p.a, k0 + row, sum_k, p.m, m0 / 4 + quad)
+                                    : matmul_load4(A_TYPE, p.a, m0 + row, p.m, p.k, k0 / 4 + quad),
+                             A_TYPE);
     }
     [[unroll]] for (uint s = 0; s < B_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
         const uint row = i / (B_COLS / 4), quad = i % (B_COLS / 4);
         if (B_QUADS % LOCAL != 0 && i >= B_QUADS)
             break;
-        next_b[s] = T4(B_BY_K ? matmul_load4(B_TYPE, p.b, k0 + row, sum_k, p.n, n0 / 4 + quad)
-                                : matmul_load4(B_TYPE, p.b, n0 + row, p.n, p.k, k0 / 4 + quad));
+        next_b[s] = narrowed(B_BY_K ? matmul_load4(B_TYPE, p.b, k0 + row, sum_k, p.n, n0 / 4 + quad)
+                                    : matmul_load4(B_TYPE, p.b, n0 + row, p.n, p.k, k0 / 4 + quad),
+                             B_TYPE);
     }
 }
 

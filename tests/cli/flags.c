@@ -362,7 +362,7 @@ static void bench_files(apus_str *out, const child *c)
 
 static void bench_types(apus_str *out, const child *c)
 {
-    of_bench(out, c, NAMES("type_k"));
+    of_bench(out, c, NAMES("type_k", "type_act"));
 }
 
 static void bench_tests(apus_str *out, const child *c)

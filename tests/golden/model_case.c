@@ -35,7 +35,7 @@ apus_status golden_model_open(const golden_case *c, const char *path, bool train
                                      .torch_dtype = c->run->torch_dtype,
                                      .train_all = train_all,
                                  }));
-    (*out)->narrow = (*out)->narrow || c->run->narrow;
+    (*out)->types.narrow = (*out)->types.narrow || c->run->narrow;
     return APUS_OK;
 }
 

@@ -11,6 +11,7 @@ struct params {
     float alpha;
     bool wide;     /* the result is f32 */
     apus_dtype to; /* or this; else it is as a */
+    bool ends;     /* factors beyond f16's largest number count as that */
 };
 
 static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs)
@@ -45,7 +46,8 @@ static void define(const optest *t, const double *const *in, double **out, doubl
         for (uint32_t j = 0; j < n; j++) {
             double sum = 0, all = 0;
             for (uint32_t x = 0; x < live_k; x++) {
-                const double term = alpha * in[0][p->kind == APUS_TN ? x * m + i : i * k + x] *
+                const double a_ik = in[0][p->kind == APUS_TN ? x * m + i : i * k + x];
+                const double term = alpha * (p->ends ? fmax(-65504, fmin(65504, a_ik)) : a_ik) *
                                     in[1][p->kind == APUS_NT ? j * k + x : x * n + j];
                 sum += term;
                 all += fabs(term);
@@ -230,8 +232,16 @@ TEST(rounded_to_f16)
         NARROW("tn", 11, COOP_F16, APUS_TN, 36, 20, 37, APUS_F32, 0),
         NARROW("tn, odd", 11, COOP_F16, APUS_TN, 67, 131, 19, APUS_F32, 0),
     };
+    optest beyond[] = {
+        NARROW("beyond the range of f16", 11, COOP_F16, APUS_NT, 9, 12, 40, APUS_F32, .wide = true,
+               .ends = true),
+    };
+    beyond[0].in[0].scale = 3e5f;
+    beyond[0].in[0].fixed = beyond[0].in[1].fixed = true;
+    beyond[0].in[1].trained = false;
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, APUS_COUNT(cases), 1);
+    optest_run(beyond, 1);
 }
 
 TEST(rounded_to_bf16)

@@ -242,6 +242,7 @@ TEST(lost_with_a_loss_scale)
     p.torch_dtype = "float16";
     if (CHECK_OK(run(&p, &t, &result)))
         same_folder(plain.folder, result.folder);
+    same_file(plain.folder, result.folder, "apus_state.json");
     CHECK(strstr(t.said, "starting again with step 1: "));
     CHECK(strstr(t.said, "going on after step 10, from "));
 }

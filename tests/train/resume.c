@@ -48,6 +48,106 @@ TEST(half_precision_resumes)
     }
 }
 
+/* One number of a checkpoint is another. */
+static void edit_state(const char *checkpoint, const char *key, double value)
+{
+    char path[1500];
+    cJSON *s = NULL;
+
+    snprintf(path, sizeof(path), "%s/apus_state.json", checkpoint);
+    if (!CHECK_OK(apus_json_read(&s, path)))
+        return;
+    cJSON_SetNumberValue(cJSON_GetObjectItemCaseSensitive(s, key), value);
+    apus_json_begin();
+    CHECK_OK(apus_json_write(s, checkpoint, "apus_state.json"));
+    cJSON_Delete(s);
+}
+
+static double state_of(const char *folder, const char *key)
+{
+    char path[1500];
+    cJSON *s = NULL;
+
+    snprintf(path, sizeof(path), "%s/checkpoint-20/apus_state.json", folder);
+    CHECK_OK(apus_json_read(&s, path));
+    const double x = apus_json_number(s, key, -1);
+    cJSON_Delete(s);
+    return x;
+}
+
+/* The loss scale is the checkpoint's; one that cannot be is refused. */
+TEST(the_loss_scale_goes_on)
+{
+    char out[1024], checkpoint[1400];
+    apus_train_result one, two;
+
+    snprintf(out, sizeof(out), "%s/scale", harness_folder());
+    apus_train_params p = base(out);
+    p.torch_dtype = "float16";
+    p.add_version = true;
+    if (!train(&p, &one))
+        return;
+    CHECK(state_of(one.folder, "loss_scale") == 65536);
+    CHECK(state_of(one.folder, "loss_scale_good") == 20);
+    snprintf(checkpoint, sizeof(checkpoint), "%s/checkpoint-10", one.folder);
+    edit_state(checkpoint, "loss_scale", 1024);
+    edit_state(checkpoint, "loss_scale_good", 1995);
+    p.resume = checkpoint;
+    if (train(&p, &two)) {
+        CHECK(state_of(two.folder, "loss_scale") == 2048);
+        CHECK(state_of(two.folder, "loss_scale_good") == 5);
+    }
+    edit_state(checkpoint, "loss_scale", 1000);
+    CHECK(apus_train(&p, NULL, &two) == APUS_ERR_FORMAT);
+    CHECK(strstr(apus_error_text(), "a loss scale of 1000"));
+}
+
+/* What the flag said need not be said again: a full checkpoint's own config says float32. */
+TEST(the_type_goes_on)
+{
+    for (int full = 0; full < 2; full++) {
+        char out[1024], checkpoint[1400];
+        apus_train_result one, two;
+        snprintf(out, sizeof(out), "%s/type%d", harness_folder(), full);
+        apus_train_params p = base(out);
+        p.torch_dtype = "bfloat16";
+        p.full = full;
+        p.add_version = true;
+        if (!train(&p, &one))
+            return;
+        snprintf(checkpoint, sizeof(checkpoint), "%s/checkpoint-10", one.folder);
+        p.resume = checkpoint;
+        p.torch_dtype = NULL;
+        if (!train(&p, &two))
+            return;
+        same_file(one.folder, two.folder, full ? "model.safetensors" : "adapter_model.safetensors");
+        same_file(one.folder, two.folder, "optimizer.safetensors");
+    }
+}
+
+/* Numbers that float16 cannot have, whatever the loss scale: the run ends and says what helps. */
+TEST(a_run_that_float16_cannot_do_ends)
+{
+    char out[1024];
+    apus_train_result result;
+
+    snprintf(out, sizeof(out), "%s/overflow", harness_folder());
+    apus_train_params p = base(out);
+    p.torch_dtype = "float16";
+    p.learning_rate = 1e6;
+    p.lr_scheduler = "constant";
+    p.max_steps = 60;
+    p.eval_strategy = p.save_strategy = 0;
+    const apus_status st = apus_train(&p, NULL, &result);
+    if (st == APUS_ERR_MISSING) {
+        harness_skip("%s", apus_error_text());
+        return;
+    }
+    CHECK(st == APUS_ERR_ARG);
+    CHECK(strstr(apus_error_text(), "float16 overflows with the smallest loss scale, 10 times in a "
+                                    "row; use --torch_dtype bfloat16 or float32"));
+}
+
 TEST(recomputed_layers_give_the_same_run)
 {
     char out[1024];

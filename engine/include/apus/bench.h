@@ -28,6 +28,7 @@ const apus_model *apus_bench_model(const apus_bench *bench);
 typedef struct apus_bench_about {
     const char *weight_type; /* number format of most weights: "q4_1" */
     const char *cache_type;
+    const char *act_type; /* of activations */
     uint32_t chunk;       /* most tokens of one run */
     uint64_t model_bytes; /* weights in device memory */
     uint64_t choices;     /* hash of the algorithms of the last test */

@@ -14,7 +14,8 @@ typedef struct apus_model apus_model;
 
 typedef struct apus_model_params {
     const char *device;      /* index, name or uuid; NULL: APUS_DEVICE or the best one */
-    const char *torch_dtype; /* "float32", "float16", "bfloat16"; NULL: as the model's files say */
+    const char *torch_dtype; /* of activations: "float32", "float16", "bfloat16"; NULL: as the
+                                files say, or as suits the device */
     uint32_t max_positions;  /* longest sequence that will be used; 0: the model's, at most 8192 */
     bool no_device;          /* numbers and tensors only: no weights are loaded */
     bool train_all;          /* all weights as f32 in one slab, for full fine-tuning */
