@@ -97,6 +97,8 @@ static void add_heads(shapes *s, bool few)
     for (size_t e = 0; e < (few ? 2 : APUS_COUNT(sizes)); e++)
         for (size_t g = 0; g < (few ? 1 : APUS_COUNT(groups)); g++)
             for (size_t c = 0; c < APUS_COUNT(plain); c++) {
+                if (s->act != APUS_F32 && plain[c] != s->act)
+                    continue; /* a cache has the format of 16-bit activations */
                 add_attention(s, sizes[e], groups[g], plain[c], ROWS);
                 add_attention(s, sizes[e], groups[g], plain[c], 1);
             }
@@ -178,6 +180,8 @@ apus_status kernels_each(const apus_caps *caps, const apus_plan_params *params, 
     APUS_FORWARD(apus_graph_init(&s.g));
     for (size_t i = 0; i < APUS_COUNT(plain); i++) {
         s.act = plain[i];
+        if (s.act != APUS_F32 && !params->narrow)
+            continue; /* whoever stores 16 bits allows them in products */
         add_heads(&s, few);
         add_products(&s, few);
         if (!few)
