@@ -58,6 +58,25 @@ bool apus_dtype_by_name(const char *name, apus_dtype *out)
     return false;
 }
 
+static const char *const torch_names[] = {
+    [APUS_F32] = "float32", [APUS_F16] = "float16", [APUS_BF16] = "bfloat16"
+};
+
+const char *apus_dtype_torch(apus_dtype dtype)
+{
+    return (size_t)dtype < APUS_COUNT(torch_names) ? torch_names[dtype] : NULL;
+}
+
+bool apus_dtype_by_torch(const char *name, apus_dtype *out)
+{
+    for (size_t i = 0; i < APUS_COUNT(torch_names); i++)
+        if (!strcmp(torch_names[i], name)) {
+            *out = (apus_dtype)i;
+            return true;
+        }
+    return false;
+}
+
 bool apus_dtype_bytes(apus_dtype dtype, uint64_t n, uint64_t *bytes)
 {
     const apus_dtype_info *info = apus_dtype_of(dtype);

@@ -23,6 +23,9 @@ const apus_dtype_info *apus_dtype_of(apus_dtype dtype);
 bool apus_dtype_by_gguf(int gguf, apus_dtype *out);
 bool apus_dtype_by_safetensors(const char *name, apus_dtype *out);
 bool apus_dtype_by_name(const char *name, apus_dtype *out);
+/* PyTorch's names, "float32", "float16", "bfloat16"; NULL and false for what is none of them. */
+const char *apus_dtype_torch(apus_dtype dtype);
+bool apus_dtype_by_torch(const char *name, apus_dtype *out);
 static inline bool apus_dtype_is_quant(apus_dtype d)
 {
     return d == APUS_Q8_0 || d == APUS_Q4_0 || d == APUS_Q4_1;

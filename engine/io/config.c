@@ -311,18 +311,12 @@ static apus_status read_rope(apus_config *c, const cJSON *config)
 
 static apus_status read_dtype(apus_config *c, const cJSON *config)
 {
-    static const struct {
-        const char *name;
-        apus_dtype dtype;
-    } names[] = { { "float32", APUS_F32 }, { "float16", APUS_F16 }, { "bfloat16", APUS_BF16 } };
     char name[32];
 
     c->dtype = APUS_DTYPE_COUNT;
     APUS_FORWARD(word(config, apus_json_get(config, "dtype") ? "dtype" : "torch_dtype", "", name,
                       sizeof(name)));
-    for (size_t i = 0; i < APUS_COUNT(names); i++)
-        if (strcmp(names[i].name, name) == 0)
-            c->dtype = names[i].dtype;
+    apus_dtype_by_torch(name, &c->dtype);
     return APUS_OK;
 }
 

@@ -3,27 +3,10 @@
 
 #include "base.h"
 
-static const struct {
-    const char *name;
-    apus_dtype type;
-} names[] = { { "float32", APUS_F32 }, { "float16", APUS_F16 }, { "bfloat16", APUS_BF16 } };
-
-static const char *name_of(apus_dtype type)
-{
-    size_t i = 0;
-
-    while (names[i].type != type)
-        i++;
-    return names[i].name;
-}
-
 apus_status apus_torch_dtype_read(apus_dtype *out, const char *torch_dtype)
 {
-    for (size_t i = 0; i < APUS_COUNT(names); i++)
-        if (!strcmp(names[i].name, torch_dtype)) {
-            *out = names[i].type;
-            return APUS_OK;
-        }
+    if (apus_dtype_by_torch(torch_dtype, out))
+        return APUS_OK;
     return apus_fail(APUS_ERR_ARG, "torch_dtype is %s; it must be float32, float16 or bfloat16",
                      torch_dtype);
 }
@@ -57,7 +40,7 @@ apus_status apus_types_choose(apus_model_types *out, const char *torch_dtype, ap
         .act = whole_fours(dims) ? asked : APUS_F32,
         .cache = type,
         .narrow = type != APUS_F32,
-        .torch_dtype = name_of(asked),
+        .torch_dtype = apus_dtype_torch(asked),
     };
     return APUS_OK;
 }

@@ -142,7 +142,7 @@ apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_
         apus_tensor_cols(q) != p->heads * p->head_dim ||
         apus_tensor_cols(k) != p->kv_heads * p->head_dim ||
         apus_tensor_cols(v) != apus_tensor_cols(k) || k->dtype != v->dtype ||
-        k->dtype > APUS_BF16 || q->dtype > APUS_BF16)
+        !apus_dtype_is_plain(k->dtype) || !apus_dtype_is_plain(q->dtype))
         return apus_graph_fail(g, APUS_ERR_SHAPE,
                                "attention: %u heads, %u of keys, size %u, q has %u columns, "
                                "k %u",

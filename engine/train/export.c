@@ -91,7 +91,6 @@ fail:
 
 static apus_status write_config(const apus_model *m, apus_dtype dtype, const char *folder)
 {
-    const char *name = dtype == APUS_F16 ? "float16" : dtype == APUS_BF16 ? "bfloat16" : "float32";
     cJSON *c;
     const char *key;
 
@@ -99,7 +98,7 @@ static apus_status write_config(const apus_model *m, apus_dtype dtype, const cha
     c = cJSON_Duplicate(apus_checkpoint_config(m->checkpoint), true);
     key = apus_json_get(c, "dtype") ? "dtype" : "torch_dtype";
     cJSON_DeleteItemFromObjectCaseSensitive(c, key);
-    cJSON_AddStringToObject(c, key, name);
+    cJSON_AddStringToObject(c, key, apus_dtype_torch(dtype));
     const apus_status st = apus_json_write(c, folder, "config.json");
     cJSON_Delete(c);
     return st;
@@ -158,8 +157,8 @@ apus_status apus_merge_lora(const char *model, const char *adapter, const char *
     apus_lora_config c;
     apus_dtype type = APUS_F32;
 
-    if (dtype && (!strcmp(dtype, "float16") || !strcmp(dtype, "bfloat16")))
-        type = !strcmp(dtype, "float16") ? APUS_F16 : APUS_BF16;
+    if (dtype)
+        APUS_FORWARD(apus_torch_dtype_read(&type, dtype));
     APUS_FORWARD(apus_adapter_peek(adapter, &c));
     APUS_TRY(
         apus_model_open(&m, model, &(apus_model_params) { .device = device, .max_positions = 64 }));

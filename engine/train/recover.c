@@ -177,6 +177,7 @@ static void forget_numbers(apusi_trainer *t)
 {
     t->window = (apusi_window) { 0 };
     t->loss_sum = 0;
+    t->overflows = 0;
     t->tokens = 0;
     t->start_step = 0;
     t->state.has_best = false;

@@ -137,7 +137,7 @@ static apus_status tell_plan(apusi_trainer *t)
         .device_bytes = use.device,
         .host_bytes = use.host + apus_peak_rss(),
         .device_heap = caps->heap,
-        .dtype = types->act == APUS_F32 ? "float32" : types->torch_dtype,
+        .dtype = apus_dtype_torch(types->act),
         .narrow = apus_plan_about(micro)->narrow,
         .seconds = per_token * run_tokens / rate,
     };

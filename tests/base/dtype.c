@@ -27,6 +27,10 @@ TEST(look_ups)
     CHECK(!apus_dtype_by_safetensors("bf16", &d));
     CHECK(apus_dtype_by_name("q4_0", &d) && d == APUS_Q4_0);
     CHECK(!apus_dtype_by_name("q4", &d));
+    CHECK(apus_dtype_by_torch("bfloat16", &d) && d == APUS_BF16);
+    CHECK(!apus_dtype_by_torch("bf16", &d));
+    CHECK_EQ_STR(apus_dtype_torch(APUS_F16), "float16");
+    CHECK(apus_dtype_torch(APUS_Q8_0) == NULL);
 }
 
 TEST(bytes_of_a_row)

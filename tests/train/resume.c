@@ -25,23 +25,33 @@ TEST(two_runs_and_a_resumed_one_are_equal)
     same_run(one.folder, three.folder);
 }
 
+/* A run, and the same from its checkpoint-10 on, then with `dtype` (NULL: without the flag). */
+static bool and_resumed(apus_train_params p, const char *dtype, apus_train_result *one,
+                        apus_train_result *two)
+{
+    char checkpoint[1400];
+
+    p.add_version = true;
+    if (!train(&p, one))
+        return false;
+    snprintf(checkpoint, sizeof(checkpoint), "%s/checkpoint-10", one->folder);
+    p.resume = checkpoint;
+    p.torch_dtype = dtype;
+    return train(&p, two);
+}
+
 /* With activations of 16 bits; in f16 the loss scale goes on from the checkpoint. */
 TEST(half_precision_resumes)
 {
     static const char *const types[] = { "float16", "bfloat16" };
 
     for (size_t i = 0; i < APUS_COUNT(types); i++) {
-        char out[1024], checkpoint[1400];
+        char out[1024];
         apus_train_result one, two;
         snprintf(out, sizeof(out), "%s/%s", harness_folder(), types[i]);
         apus_train_params p = base(out);
         p.torch_dtype = types[i];
-        p.add_version = true;
-        if (!train(&p, &one))
-            return;
-        snprintf(checkpoint, sizeof(checkpoint), "%s/checkpoint-10", one.folder);
-        p.resume = checkpoint;
-        if (!train(&p, &two))
+        if (!and_resumed(p, types[i], &one, &two))
             return;
         same_run(one.folder, two.folder);
         same_file(one.folder, two.folder, "apus_state.json");
@@ -106,19 +116,13 @@ TEST(the_loss_scale_goes_on)
 TEST(the_type_goes_on)
 {
     for (int full = 0; full < 2; full++) {
-        char out[1024], checkpoint[1400];
+        char out[1024];
         apus_train_result one, two;
         snprintf(out, sizeof(out), "%s/type%d", harness_folder(), full);
         apus_train_params p = base(out);
         p.torch_dtype = "bfloat16";
         p.full = full;
-        p.add_version = true;
-        if (!train(&p, &one))
-            return;
-        snprintf(checkpoint, sizeof(checkpoint), "%s/checkpoint-10", one.folder);
-        p.resume = checkpoint;
-        p.torch_dtype = NULL;
-        if (!train(&p, &two))
+        if (!and_resumed(p, NULL, &one, &two))
             return;
         same_file(one.folder, two.folder, full ? "model.safetensors" : "adapter_model.safetensors");
         same_file(one.folder, two.folder, "optimizer.safetensors");
@@ -165,18 +169,14 @@ TEST(recomputed_layers_give_the_same_run)
 
 static void resume_full(const char *dtype)
 {
-    char out[1024], checkpoint[1400];
+    char out[1024];
     apus_train_result one, two;
 
     snprintf(out, sizeof(out), "%s/full-%s", harness_folder(), dtype);
     apus_train_params p = base(out);
-    p.add_version = p.full = true;
+    p.full = true;
     p.torch_dtype = dtype;
-    if (!train(&p, &one))
-        return;
-    snprintf(checkpoint, sizeof(checkpoint), "%s/checkpoint-10", one.folder);
-    p.resume = checkpoint;
-    if (!train(&p, &two))
+    if (!and_resumed(p, dtype, &one, &two))
         return;
     same_file(one.folder, two.folder, "model.safetensors");
     same_file(one.folder, two.folder, "optimizer.safetensors");
