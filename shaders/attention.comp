@@ -78,10 +78,10 @@ void main()
                     const vec4 own_q =
                         KEEP == 1 ? q[t * OWN + e]
                                   : apus_load4(TYPE, p.q, own[t] + e * SPLIT) * p.scale;
-                    x[t * KEYS + j] += own_q.x * k.x;
-                    x[t * KEYS + j] += own_q.y * k.y;
-                    x[t * KEYS + j] += own_q.z * k.z;
-                    x[t * KEYS + j] += own_q.w * k.w;
+                    x[t * KEYS + j] = fma(own_q.x, k.x, x[t * KEYS + j]);
+                    x[t * KEYS + j] = fma(own_q.y, k.y, x[t * KEYS + j]);
+                    x[t * KEYS + j] = fma(own_q.z, k.z, x[t * KEYS + j]);
+                    x[t * KEYS + j] = fma(own_q.w, k.w, x[t * KEYS + j]);
                 }
             }
             [[unroll]] for (uint t = 0; t < TM; t++)
@@ -107,7 +107,7 @@ void main()
             [[unroll]] for (uint j = 0; j < KEYS; j++) {
                 const vec4 v = apus_load4(KV_TYPE, v_at[j], e * SPLIT + part);
                 [[unroll]] for (uint t = 0; t < TM; t++)
-                    o[t * OWN + e] += x[t * KEYS + j] * v;
+                    o[t * OWN + e] = fma(vec4(x[t * KEYS + j]), v, o[t * OWN + e]);
             }
     }
     store(lane, part, lanes, kv, first, n);

@@ -27,14 +27,14 @@ void dots(uint e, uint part, uvec2 k_at, uvec2 v_at)
         const uint at = own[t] + e * SPLIT;
         const vec4 own_q = KEEP == 1 ? q[t * OWN + e] : apus_load4(TYPE, p.q, at) * p.scale;
         const vec4 own_d = KEEP == 1 ? d_o[t * OWN + e] : apus_load4(TYPE, p.d_o, at);
-        x[t] += own_q.x * k.x;
-        x[t] += own_q.y * k.y;
-        x[t] += own_q.z * k.z;
-        x[t] += own_q.w * k.w;
-        y[t] += own_d.x * v.x;
-        y[t] += own_d.y * v.y;
-        y[t] += own_d.z * v.z;
-        y[t] += own_d.w * v.w;
+        x[t] = fma(own_q.x, k.x, x[t]);
+        x[t] = fma(own_q.y, k.y, x[t]);
+        x[t] = fma(own_q.z, k.z, x[t]);
+        x[t] = fma(own_q.w, k.w, x[t]);
+        y[t] = fma(own_d.x, v.x, y[t]);
+        y[t] = fma(own_d.y, v.y, y[t]);
+        y[t] = fma(own_d.z, v.z, y[t]);
+        y[t] = fma(own_d.w, v.w, y[t]);
     }
 }
 
@@ -96,7 +96,7 @@ void main()
         [[unroll]] for (uint e = 0; e < OWN; e++) {
             const vec4 k = apus_load4(KV_TYPE, k_at, e * SPLIT + part);
             [[unroll]] for (uint t = 0; t < TM; t++)
-                d_q[t * OWN + e] += x[t] * k;
+                d_q[t * OWN + e] = fma(vec4(x[t]), k, d_q[t * OWN + e]);
         }
     } while (++j < to);
     [[unroll]] for (uint t = 0; t < TM; t++) {

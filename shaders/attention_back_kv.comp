@@ -25,14 +25,14 @@ void dots(uint e, uint own, uint part, uvec2 q_at, uvec2 o_at, inout float x, in
     const vec4 own_k = KEEP == 1 ? k[e] : apus_load4(KV_TYPE, p.k, own + e * SPLIT) * p.scale;
     const vec4 own_v = KEEP == 1 ? v[e] : apus_load4(KV_TYPE, p.v, own + e * SPLIT);
 
-    x += own_k.x * q.x;
-    x += own_k.y * q.y;
-    x += own_k.z * q.z;
-    x += own_k.w * q.w;
-    y += own_v.x * d_o.x;
-    y += own_v.y * d_o.y;
-    y += own_v.z * d_o.z;
-    y += own_v.w * d_o.w;
+    x = fma(own_k.x, q.x, x);
+    x = fma(own_k.y, q.y, x);
+    x = fma(own_k.z, q.z, x);
+    x = fma(own_k.w, q.w, x);
+    y = fma(own_v.x, d_o.x, y);
+    y = fma(own_v.y, d_o.y, y);
+    y = fma(own_v.z, d_o.z, y);
+    y = fma(own_v.w, d_o.w, y);
 }
 
 /* Add what head `at` (row and head of the query) gives to the gradient of the lane's key. */
@@ -56,8 +56,8 @@ void add_head(uint at, bool seen, uint own, uint part)
     const float prob = seen ? exp(x - BufF(p.lse).v[at]) : 0.0;
     const float ds = seen ? prob * (y - BufF(p.dot).v[at]) * p.scale : 0.0;
     [[unroll]] for (uint e = 0; e < OWN; e++) {
-        d_v[e] += prob * apus_load4(TYPE, o_at, e * SPLIT + part);
-        d_k[e] += ds * apus_load4(TYPE, q_at, e * SPLIT + part);
+        d_v[e] = fma(vec4(prob), apus_load4(TYPE, o_at, e * SPLIT + part), d_v[e]);
+        d_k[e] = fma(vec4(ds), apus_load4(TYPE, q_at, e * SPLIT + part), d_k[e]);
     }
 }
 

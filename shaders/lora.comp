@@ -37,16 +37,17 @@ void main()
         float sum[TM];
         [[unroll]] for (uint i = 0; i < TM; i++)
             sum[i] = 0.0;
+        const uint row0 = m0 * k4; /* see matmul_nt_cpu.comp */
         uint c = 0;
         if (!apus_none(e.a))
             do {
                 const vec4 a = BufF4(e.a).v[row * k4 + c];
                 [[unroll]] for (uint i = 0; i < TM; i++) {
-                    const vec4 x = apus_load4(TYPE, p.x, (m0 + i) * k4 + c);
-                    sum[i] += x.x * a.x;
-                    sum[i] += x.y * a.y;
-                    sum[i] += x.z * a.z;
-                    sum[i] += x.w * a.w;
+                    const vec4 x = apus_load4(TYPE, p.x, row0 + c + i * k4);
+                    sum[i] = fma(x.x, a.x, sum[i]);
+                    sum[i] = fma(x.y, a.y, sum[i]);
+                    sum[i] = fma(x.z, a.z, sum[i]);
+                    sum[i] = fma(x.w, a.w, sum[i]);
                 }
             } while (++c < k4);
         if (r < p.rank)
@@ -63,10 +64,10 @@ void main()
         if (!apus_none(e.a))
             do {
                 const vec4 a = BufF4(e.a).v[row * k4 + c], x = apus_load4(TYPE, p.x, m * k4 + c);
-                sum += x.x * a.x;
-                sum += x.y * a.y;
-                sum += x.z * a.z;
-                sum += x.w * a.w;
+                sum = fma(x.x, a.x, sum);
+                sum = fma(x.y, a.y, sum);
+                sum = fma(x.z, a.z, sum);
+                sum = fma(x.w, a.w, sum);
             } while (++c < k4);
         if (r < p.rank)
             BufF(p.h).v[m * p.rank + r] = r < e.rank ? sum : 0.0;

@@ -37,6 +37,7 @@ void rows_together(uint m0, uint n, bool inside)
 
     [[unroll]] for (uint i = 0; i < TM * COLS; i++)
         sum[i] = 0.0;
+    const uint row0 = m0 * p.rank; /* see matmul_nt_cpu.comp */
     uint r = 0;
     if (e.rank > 0)
         do {
@@ -44,9 +45,9 @@ void rows_together(uint m0, uint n, bool inside)
             [[unroll]] for (uint c = 0; c < COLS; c++)
                 b[c] = BufF(e.b).v[(n + c) * e.rank + r];
             [[unroll]] for (uint i = 0; i < TM; i++) {
-                const float h = BufF(p.h).v[(m0 + i) * p.rank + r];
+                const float h = BufF(p.h).v[row0 + r + i * p.rank];
                 [[unroll]] for (uint c = 0; c < COLS; c++)
-                    sum[i * COLS + c] += h * b[c];
+                    sum[i * COLS + c] = fma(h, b[c], sum[i * COLS + c]);
             }
         } while (++r < e.rank);
     if (!inside)

@@ -1,15 +1,17 @@
 #version 450
-/* y[n] = alpha * sum_k a[k] b[n,k] + bias[n] + acc[n] for CPU drivers: mat-vec by dot products.
+/* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for CPU drivers and few rows m: mat-vec
+ * by dot products.
  *
- *   a (1, K)  b (N, K) any format  ->  y (1, N);  a, y f32, f16 or bf16;  K a multiple of 32, N
- *   even where y has 16 bits
+ *   a (M, K), M <= 8  b (N, K) any format  ->  y (M, N);  a, y f32, f16 or bf16;  K a multiple of
+ *   TURN, N even where y has 16 bits
  *
- * One subgroup a workgroup and as many rows of b as it has lanes; the lanes lie along K.  Every
- * address is the same for all lanes, so that the driver makes one load and a broadcast, in the
- * order of memory; an address a lane is a gather, and as many streams as there are rows.  Of each
- * word a lane takes its bits.  In the end the lanes exchange their sums: lane r has row r's.  The
- * rows of a workgroup lie far apart, and the next workgroup has the next of each: long streams, in
- * pages of their own, which the processor fetches ahead (1.6 times as fast as rows side by side).
+ * One subgroup a workgroup and as many rows of b as it has lanes; the lanes lie along K.  Lane l
+ * takes word l of as many words of a row as there are lanes.  Every address is the same for all
+ * lanes and the words lie side by side, so that the driver's compiler makes one vector load of them;
+ * an address a lane would be a gather.  The elements of a that belong to a lane's word are brought
+ * to it once for all rows.  In the end the lanes exchange their sums: lane r has row r's.
+ * The rows of a workgroup lie far apart, and the next workgroup has the next of each: long streams,
+ * in pages of their own, which the processor fetches ahead (1.6 times as fast as rows side by side).
  * Words of 16-bit results take rows side by side. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
@@ -20,78 +22,147 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint B_TYPE = APUS_F32;
 layout(constant_id = 2) const uint LANES = 4; /* as constant 0: 4, 8, 16 or 32 */
-layout(constant_id = 3) const uint A_TYPE = APUS_F32;
-layout(constant_id = 4) const uint Y_TYPE = APUS_F32;
+layout(constant_id = 3) const uint TURN = 64; /* k in one turn of the loop: a multiple of 64 (f32,
+                                                 f16, bf16, q8_0: of 32) and of LANES words */
+layout(constant_id = 4) const uint M = 1;
+layout(constant_id = 5) const uint A_TYPE = APUS_F32;
+layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
-/* A block is 32 k: WORDS words of 2^SHIFT weights; PIECES pieces with a k for each lane. */
+/* A word has PER weights; a piece is a word for each lane, CHUNK weights; a turn has PIECES. */
 const uint SHIFT = B_TYPE == APUS_F32 ? 0 : B_TYPE <= APUS_BF16 ? 1 : B_TYPE == APUS_Q8_0 ? 2 : 3;
-const uint WORDS = 32 >> SHIFT, PIECES = 32 / LANES;
+const uint PER = 1 << SHIFT, CHUNK = LANES << SHIFT, PIECES = TURN / CHUNK, BLOCKS = TURN / 32;
+const bool QUANT = B_TYPE > APUS_BF16;
 
 uint lane;
-uvec4 words[8]; /* of a block: WORDS / 4 of them */
-float x[PIECES];
-float sum[LANES];
+float x[M * PIECES * PER]; /* the lane's elements of a: of each row PER of each piece */
+float x_sum[M * PIECES];   /* of q4: their sums */
+float sum[M * LANES];
 
-/* The lane's elements of block c of a. */
-void load_x(uint c)
+/* Element LANES i + lane of those of a that begin at eight `at`. */
+float own_x(uint at, uint i)
 {
-    [[unroll]] for (uint j = 0; j < PIECES; j++)
-        [[unroll]] for (uint i = 0; i < LANES / 4; i++) {
-            const vec4 v = apus_load4(A_TYPE, p.a, (32 * c + j * LANES) / 4 + i);
-            [[unroll]] for (uint e = 0; e < 4; e++)
-                x[j] = i + e == 0 || lane == 4 * i + e ? v[e] : x[j];
+    float own = 0.0;
+
+    [[unroll]] for (uint e = 0; e < LANES; e += 8) {
+        vec4 v[2];
+        apus_load8(A_TYPE, p.a, at + (LANES * i + e) / 8, v[0], v[1]);
+        const uint first = LANES * i % 8; /* 4 lanes: half of the eight */
+        [[unroll]] for (uint j = 0; j < min(LANES, 8); j++)
+            own = lane == e + j ? v[(first + j) / 4][(first + j) % 4] : own;
+    }
+    return own;
+}
+
+/* The elements of a turn of row m of a, from eight `at` on, to the lanes that have their words:
+ * element PER lane + e of a piece stands in vector (PER lane + e) / LANES of those in the order of
+ * memory. */
+void load_x(uint m, uint at)
+{
+    [[unroll]] for (uint j = 0; j < PIECES; j++) {
+        float v[PER];
+        [[unroll]] for (uint i = 0; i < PER; i++)
+            v[i] = own_x(at, j * PER + i);
+        x_sum[m * PIECES + j] = 0.0;
+        [[unroll]] for (uint e = 0; e < PER; e++) {
+            const uint k = PER * lane + e;
+            float own = v[0];
+            if (PER > 1)
+                [[unroll]] for (uint i = 0; i < PER; i++) {
+                    const float there = subgroupShuffle(v[i], k % LANES);
+                    own = k / LANES == i ? there : own;
+                }
+            x[(m * PIECES + j) * PER + e] = own;
+            x_sum[m * PIECES + j] += own;
         }
+    }
 }
 
-/* The lane's weight of piece j; without the block's scale for q8_0 and q4_0. */
-float weight(uint j, vec2 s)
+/* The lane's word of piece j of those that begin at eight `at`. */
+uint own_word(uint at, uint j)
 {
-    const uint first = j * LANES >> SHIFT, n_words = LANES >> SHIFT, k = j * LANES + lane;
-    uint word = words[first >> 2][first & 3];
+    uint w = 0;
 
-    [[unroll]] for (uint i = 1; i < n_words; i++)
-        word = (lane >> SHIFT) == i ? words[(first + i) >> 2][(first + i) & 3] : word;
+    [[unroll]] for (uint i = 0; i < LANES; i += 8) {
+        const apus_u8 eight = BufU8(p.b).v[at + (j * LANES + i) / 8];
+        const uint first = j * LANES % 8; /* 4 lanes: half of the eight */
+        [[unroll]] for (uint e = 0; e < min(LANES, 8); e++) {
+            const uint k = first + e;
+            w = lane == i + e ? (k < 4 ? eight.lo[k & 3] : eight.hi[k & 3]) : w;
+        }
+    }
+    return w;
+}
+
+/* The products of a word and the lane's elements of a from number `at` on; of quants, without the
+ * scale. */
+float products(uint w, uint at)
+{
     if (B_TYPE == APUS_F32)
-        return uintBitsToFloat(word);
-    if (B_TYPE == APUS_F16)
-        return unpackHalf2x16(word >> (16 * (k & 1))).x;
-    if (B_TYPE == APUS_BF16)
-        return uintBitsToFloat((word >> (16 * (k & 1))) << 16);
-    if (B_TYPE == APUS_Q8_0)
-        return float(int(word << (24 - 8 * (k & 3))) >> 24);
-    const int q = int(word >> (8 * (k & 3) + (k & 4))) & 15;
-    return B_TYPE == APUS_Q4_0 ? float(q - 8) : float(q) * s.x + s.y;
-}
-
-/* The lane's part of block c of row n. */
-float block(uint n, uint c)
-{
-    const uint at = n * (p.k >> 5) + c;
-    vec2 s = vec2(1.0, 0.0);
+        return uintBitsToFloat(w) * x[at];
+    if (B_TYPE <= APUS_BF16) {
+        const vec2 b = B_TYPE == APUS_F16
+                           ? unpackHalf2x16(w)
+                           : vec2(uintBitsToFloat(w << 16), uintBitsToFloat(w & 0xffff0000u));
+        return fma(b.y, x[at + 1], b.x * x[at]);
+    }
     float part = 0.0;
-
-    if (B_TYPE >= APUS_Q8_0)
-        s = apus_block_scale(B_TYPE, p.scales, n, p.scale_words, c);
-    [[unroll]] for (uint i = 0; i < WORDS / 4; i++)
-        words[i] = BufU4(p.b).v[at * (WORDS / 4) + i];
-    [[unroll]] for (uint j = 0; j < PIECES; j++)
-        part += weight(j, s) * x[j];
-    return B_TYPE == APUS_Q8_0 || B_TYPE == APUS_Q4_0 ? s.x * part : part;
+    [[unroll]] for (uint i = 0; i < PER / 4; i++) {
+        const vec4 b = B_TYPE == APUS_Q8_0 ? apus_sbytes(w) : apus_nibbles(w, i);
+        [[unroll]] for (uint e = 0; e < 4; e++)
+            part = fma(b[e], x[at + 4 * i + e], part);
+    }
+    return part;
 }
 
-/* Halve the rows that a lane has the sums of, and double the lanes that are in them. */
-void exchange()
+/* The scale and offset that the lane's words of piece j have, of those of a turn's blocks. */
+vec2 own_scale(vec2 scales[BLOCKS], uint j)
+{
+    vec2 s = scales[j * CHUNK / 32];
+
+    [[unroll]] for (uint i = 1; i < CHUNK / 32; i++)
+        s = lane * PER / 32 == i ? scales[j * CHUNK / 32 + i] : s;
+    return s;
+}
+
+/* Add turn c of row n of b, whose words begin at eight `row`, to the sums of row r of the lane. */
+void add_turn(uint r, uint n, uint row, uint c)
+{
+    const uint at = row + c * (TURN >> SHIFT) / 8;
+    vec2 scales[BLOCKS];
+
+    if (QUANT)
+        [[unroll]] for (uint i = 0; i < BLOCKS; i++)
+            scales[i] = apus_block_scale(B_TYPE, p.scales, n, p.scale_words, c * BLOCKS + i);
+    [[unroll]] for (uint j = 0; j < PIECES; j++) {
+        const uint w = own_word(at, j);
+        const vec2 s = QUANT ? own_scale(scales, j) : vec2(1.0, 0.0);
+        [[unroll]] for (uint m = 0; m < M; m++) {
+            const uint piece = m * PIECES + j;
+            const float add = products(w, piece * PER);
+            sum[m * LANES + r] = QUANT ? fma(s.x, add, sum[m * LANES + r])
+                                       : sum[m * LANES + r] + add;
+            if (QUANT && B_TYPE != APUS_Q8_0)
+                sum[m * LANES + r] = fma(s.y, x_sum[piece], sum[m * LANES + r]);
+        }
+    }
+}
+
+/* Halve the rows that a lane has the sums of, and double the lanes that are in them, until lane r
+ * has row r's. */
+float exchange(uint at)
 {
     [[unroll]] for (uint d = LANES / 2; d > 0; d /= 2) {
         const bool high = (lane & d) != 0;
         [[unroll]] for (uint r = 0; r < d; r++) {
-            const float keep = high ? sum[r + d] : sum[r], give = high ? sum[r] : sum[r + d];
-            sum[r] = keep + subgroupShuffleXor(give, d);
+            const float low_sum = sum[at + r], high_sum = sum[at + r + d];
+            sum[at + r] = (high ? high_sum : low_sum)
+                          + subgroupShuffleXor(high ? low_sum : high_sum, d);
         }
     }
+    return sum[at];
 }
 
 void main()
@@ -100,17 +171,25 @@ void main()
     const uint n0 = Y_TYPE == APUS_F32 ? gl_WorkGroupID.x : gl_WorkGroupID.x * LANES;
     const uint apart = Y_TYPE == APUS_F32 ? gl_NumWorkGroups.x : 1;
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
+    uint row_n[LANES], row_at[LANES]; /* here, since llvmpipe does not move them out of the loop */
 
-    [[unroll]] for (uint r = 0; r < LANES; r++)
-        sum[r] = 0.0;
+    [[unroll]] for (uint r = 0; r < LANES; r++) {
+        row_n[r] = min(n0 + r * apart, p.n - 1);
+        row_at[r] = row_n[r] * (p.k >> (SHIFT + 3));
+    }
+    [[unroll]] for (uint i = 0; i < M * LANES; i++)
+        sum[i] = 0.0;
     uint c = 0;
     do {
-        load_x(c);
+        [[unroll]] for (uint m = 0; m < M; m++)
+            load_x(m, (m * p.k + TURN * c) / 8);
         [[unroll]] for (uint r = 0; r < LANES; r++)
-            sum[r] += block(min(n0 + r * apart, p.n - 1), c);
-    } while (++c < p.k >> 5);
-    exchange();
+            add_turn(r, row_n[r], row_at[r], c);
+    } while (++c < p.k / TURN);
     const uint n = n0 + lane * apart;
-    if (n < p.n && rows > 0)
-        matmul_store_lane(0, n, sum[0]);
+    [[unroll]] for (uint m = 0; m < M; m++) {
+        const float s = exchange(m * LANES);
+        if (n < p.n && m < rows)
+            matmul_store_lane(m, n, s);
+    }
 }

@@ -14,6 +14,7 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TM = 16;
 layout(constant_id = 2) const uint B_TYPE = APUS_F32;
+layout(constant_id = 3) const uint UNROLL = 1; /* 4 k in one turn of the loop; 2: 8 k */
 layout(constant_id = 4) const uint CLAMP = 0;
 layout(constant_id = 5) const uint A_TYPE = APUS_F32;
 layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
@@ -31,7 +32,7 @@ vec4 load_row(uint k, uint n4)
 void main()
 {
     const uint lane_n4 = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
-    const uint m0 = gl_WorkGroupID.y * TM, n4 = min(lane_n4, (p.n >> 2) - 1), k4 = p.k >> 2;
+    const uint m0 = gl_WorkGroupID.y * TM, n4 = min(lane_n4, (p.n >> 2) - 1);
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
     vec4 sum[TM];
 
@@ -39,19 +40,28 @@ void main()
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = vec4(0.0);
+    const uint turns = (p.k >> 2) / UNROLL;
+    const uint row0 = m0 * turns, last = (p.m - 1) * turns; /* see matmul_nt_cpu.comp */
     uint c = 0;
     do {
-        const vec4 b0 = load_row(4 * c, n4), b1 = load_row(4 * c + 1, n4);
-        const vec4 b2 = load_row(4 * c + 2, n4), b3 = load_row(4 * c + 3, n4);
+        vec4 b[4 * UNROLL];
+        [[unroll]] for (uint j = 0; j < 4 * UNROLL; j++)
+            b[j] = load_row(4 * UNROLL * c + j, n4);
         [[unroll]] for (uint i = 0; i < TM; i++) {
-            const uint m = CLAMP == 1 ? min(m0 + i, p.m - 1) : m0 + i;
-            const vec4 a = apus_load4(A_TYPE, p.a, m * k4 + c);
-            sum[i] += a.x * b0;
-            sum[i] += a.y * b1;
-            sum[i] += a.z * b2;
-            sum[i] += a.w * b3;
+            const uint row = row0 + c + i * turns, at = CLAMP == 1 ? min(row, last + c) : row;
+            vec4 a[2];
+            if (UNROLL == 2)
+                apus_load8(A_TYPE, p.a, at, a[0], a[1]);
+            else
+                a[0] = apus_load4(A_TYPE, p.a, at);
+            [[unroll]] for (uint u = 0; u < UNROLL; u++) {
+                sum[i] = fma(vec4(a[u].x), b[4 * u], sum[i]);
+                sum[i] = fma(vec4(a[u].y), b[4 * u + 1], sum[i]);
+                sum[i] = fma(vec4(a[u].z), b[4 * u + 2], sum[i]);
+                sum[i] = fma(vec4(a[u].w), b[4 * u + 3], sum[i]);
+            }
         }
-    } while (++c < k4);
+    } while (++c < turns);
     if (lane_n4 >= p.n >> 2)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)

@@ -55,6 +55,9 @@ void main()
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = 0.0;
+    /* Rows are reached from row0 + c, never by m0 + i: that is needed behind the loop, and llvmpipe
+     * would carry it through each turn in a vector. */
+    const uint row0 = m0 * k8, last = (p.m - 1) * k8;
     uint c0 = 0;
     do {
         [[unroll]] for (uint u = 0; u < UNROLL; u++) {
@@ -62,17 +65,17 @@ void main()
             vec4 b0, b1;
             load_weights(n, k8, c, b0, b1);
             [[unroll]] for (uint i = 0; i < TM; i++) {
-                const uint m = CLAMP == 1 ? min(m0 + i, p.m - 1) : m0 + i;
+                const uint at = row0 + c + i * k8;
                 vec4 a0, a1;
-                apus_load8(A_TYPE, p.a, m * k8 + c, a0, a1);
-                sum[i] += a0.x * b0.x;
-                sum[i] += a0.y * b0.y;
-                sum[i] += a0.z * b0.z;
-                sum[i] += a0.w * b0.w;
-                sum[i] += a1.x * b1.x;
-                sum[i] += a1.y * b1.y;
-                sum[i] += a1.z * b1.z;
-                sum[i] += a1.w * b1.w;
+                apus_load8(A_TYPE, p.a, CLAMP == 1 ? min(at, last + c) : at, a0, a1);
+                sum[i] = fma(a0.x, b0.x, sum[i]);
+                sum[i] = fma(a0.y, b0.y, sum[i]);
+                sum[i] = fma(a0.z, b0.z, sum[i]);
+                sum[i] = fma(a0.w, b0.w, sum[i]);
+                sum[i] = fma(a1.x, b1.x, sum[i]);
+                sum[i] = fma(a1.y, b1.y, sum[i]);
+                sum[i] = fma(a1.z, b1.z, sum[i]);
+                sum[i] = fma(a1.w, b1.w, sum[i]);
             }
         }
         c0 += UNROLL;

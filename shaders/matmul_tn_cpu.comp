@@ -21,19 +21,26 @@ layout(push_constant) uniform Push { apus_matmul_push p; };
 #define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
+const uint AT_ONCE = 8; /* k in one turn of the loop */
+
 float sum[TM];
 
-void add_row(uint k, uint m0, uint n)
+/* Rows k .. k + n_k - 1 of both; a sum is in a register for all of them. */
+void add_rows(uint k, const uint n_k, uint m4, uint n)
 {
-    const float b = apus_load1(B_TYPE, p.b, k * p.n + n);
+    float b[AT_ONCE];
 
+    [[unroll]] for (uint j = 0; j < n_k; j++)
+        b[j] = apus_load1(B_TYPE, p.b, (k + j) * p.n + n);
     [[unroll]] for (uint i = 0; i < TM; i += 4) {
-        const uint m = CLAMP == 1 ? min(m0 + i, p.m - 4) : m0 + i;
-        const vec4 a = apus_load4(A_TYPE, p.a, (k * p.m + m) >> 2);
-        sum[i] += a.x * b;
-        sum[i + 1] += a.y * b;
-        sum[i + 2] += a.z * b;
-        sum[i + 3] += a.w * b;
+        const uint at = CLAMP == 1 ? min(m4 + i / 4, (p.m >> 2) - 1) : m4 + i / 4;
+        [[unroll]] for (uint j = 0; j < n_k; j++) {
+            const vec4 a = apus_load4(A_TYPE, p.a, (k + j) * (p.m >> 2) + at);
+            sum[i] = fma(a.x, b[j], sum[i]);
+            sum[i + 1] = fma(a.y, b[j], sum[i + 1]);
+            sum[i + 2] = fma(a.z, b[j], sum[i + 2]);
+            sum[i + 3] = fma(a.w, b[j], sum[i + 3]);
+        }
     }
 }
 
@@ -47,17 +54,14 @@ void main()
 
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = 0.0;
-    if (sum_k >= 4)
+    if (sum_k >= AT_ONCE)
         do {
-            add_row(k, m0, n);
-            add_row(k + 1, m0, n);
-            add_row(k + 2, m0, n);
-            add_row(k + 3, m0, n);
-            k += 4;
-        } while (k + 4 <= sum_k);
+            add_rows(k, AT_ONCE, m0 / 4, n);
+            k += AT_ONCE;
+        } while (k + AT_ONCE <= sum_k);
     if (k < sum_k)
         do
-            add_row(k, m0, n);
+            add_rows(k, 1, m0 / 4, n);
         while (++k < sum_k);
     if (lane_n >= p.n)
         return;

@@ -31,10 +31,11 @@ void add4(uint r, uint k4, uint i, vec4 b)
 {
     [[unroll]] for (uint m = 0; m < TM; m++) {
         const vec4 a = apus_load4(A_TYPE, p.a, m * (p.k >> 2) + k4 + i);
-        sum[m * ROWS + r] += a.x * b.x;
-        sum[m * ROWS + r] += a.y * b.y;
-        sum[m * ROWS + r] += a.z * b.z;
-        sum[m * ROWS + r] += a.w * b.w;
+        const uint s = m * ROWS + r;
+        sum[s] = fma(a.x, b.x, sum[s]);
+        sum[s] = fma(a.y, b.y, sum[s]);
+        sum[s] = fma(a.z, b.z, sum[s]);
+        sum[s] = fma(a.w, b.w, sum[s]);
     }
 }
 

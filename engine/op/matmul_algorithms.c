@@ -3,7 +3,7 @@
  *   vec              few rows of a (decode) on GPUs: lanes along K
  *   coop, coop_bf16  matrix cores, operands rounded to 16 bits; _large: blocks of 128 x 128
  *   cpu              register tiles for CPU drivers: no shared memory, one subgroup a workgroup
- *   dot_cpu          one row of a on CPU drivers with cheap uniform loads: lanes along K
+ *   dot_cpu          few rows of a on CPU drivers with cheap uniform loads: lanes along K
  *   vec_cpu          few rows of a on CPU drivers: lanes along N, loads of 16 bytes
  *   tile             blocks in shared memory, any GPU, any shape; _wide, _large: larger ones
  *   plain            one element an invocation: the definition */
@@ -311,6 +311,8 @@ static apus_status emit_cpu(apus_lower *l, const apus_matmul_problem *p, apus_di
     if (p->kind == APUS_NT) /* few rows: unroll, or the loop itself is what takes the time */
         while (unroll < 4 && unroll * tm < 8 && p->k / 8 % (2 * unroll) == 0)
             unroll *= 2;
+    else if (p->kind == APUS_NN && p->k % 8 == 0)
+        unroll = 2;
     d->kernel = kernels[p->kind];
     set_spec(d, p, (uint32_t[]) { lanes, tm, p->b, unroll, p->m % tm != 0 }, 5);
     d->groups[0] = (uint32_t)apus_ceil_div(p->kind == APUS_NN ? p->n / 4 : p->n, lanes);
@@ -345,12 +347,30 @@ static apus_status emit_vec_cpu(apus_lower *l, const apus_matmul_problem *p, apu
 
 /* ---- dot_cpu ---- */
 
+static uint32_t word_weights(apus_dtype t)
+{
+    if (apus_dtype_is_quant(t))
+        return t == APUS_Q8_0 ? 4 : 8;
+    return t == APUS_F32 ? 1 : 2;
+}
+
+/* k in a turn of the loop: a word for each lane at least, else 64, or 32 where K takes no more. */
+static uint32_t dot_cpu_turn(const apus_caps *caps, const apus_matmul_problem *p)
+{
+    const uint32_t words = caps->subgroup * word_weights(p->b);
+
+    if (words > 64)
+        return words;
+    return p->k % 64 == 0 || word_weights(p->b) == 8 ? 64 : 32;
+}
+
 static bool dot_cpu_fits(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    return p->kind == APUS_NT && p->m == 1 && p->k % 32 == 0 && p->k / 32 < MOST_TURNS &&
-           caps->subgroup_shuffle && caps->subgroup >= 4 && caps->subgroup <= 32;
+    return p->kind == APUS_NT && p->m <= VEC_MOST_M && p->k % dot_cpu_turn(caps, p) == 0 &&
+           p->k / 32 < MOST_TURNS && caps->subgroup_shuffle && caps->subgroup >= 4 &&
+           caps->subgroup <= 32;
 }
 
 /* Where a load from an address that all lanes share is no cheaper than a gather, it is 5 times
@@ -365,7 +385,7 @@ static apus_status emit_dot_cpu(apus_lower *l, const apus_matmul_problem *p, apu
     const uint32_t lanes = l->caps->subgroup;
 
     d->kernel = "matmul_dot_cpu";
-    set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes }, 3);
+    set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes, dot_cpu_turn(l->caps, p), p->m }, 5);
     d->groups[0] = (uint32_t)apus_ceil_div(p->n, lanes);
     d->live = (apus_rows) { 0 };
     return apus_emit(l, d);

@@ -23,6 +23,14 @@ layout(buffer_reference, std430, buffer_reference_align = 4) buffer BufU { uint 
 layout(buffer_reference, std430, buffer_reference_align = 8) buffer BufU2 { uvec2 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer BufF4 { vec4 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer BufU4 { uvec4 v[]; };
+struct apus_f8 {
+    vec4 lo, hi;
+};
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer BufF8 { apus_f8 v[]; };
+struct apus_u8 {
+    uvec4 lo, hi;
+};
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer BufU8 { apus_u8 v[]; };
 
 bool apus_none(uvec2 a)
 {
@@ -87,8 +95,8 @@ float apus_load1(uint type, uvec2 a, uint i)
 void apus_load8(uint type, uvec2 a, uint i, out vec4 lo, out vec4 hi)
 {
     if (type == APUS_F32) {
-        lo = BufF4(a).v[2 * i];
-        hi = BufF4(a).v[2 * i + 1];
+        lo = BufF8(a).v[i].lo; /* one index, so that CPU drivers compute one address */
+        hi = BufF8(a).v[i].hi;
         return;
     }
     const uvec4 w = BufU4(a).v[i];
