@@ -7,12 +7,12 @@
  *
  * One subgroup a workgroup and as many rows of b as it has lanes; the lanes lie along K.  Lane l
  * takes word l of as many words of a row as there are lanes.  Every address is the same for all
- * lanes and the words lie side by side, so that the driver's compiler makes one vector load of them;
- * an address a lane would be a gather.  The elements of a that belong to a lane's word are brought
- * to it once for all rows.  In the end the lanes exchange their sums: lane r has row r's.
+ * lanes and the words lie side by side, so that the driver's compiler makes one vector load of
+ * them; an address a lane would be a gather.  The elements of a that belong to a lane's word are
+ * brought to it once for all rows.  In the end the lanes exchange their sums: lane r has row r's.
  * The rows of a workgroup lie far apart, and the next workgroup has the next of each: long streams,
- * in pages of their own, which the processor fetches ahead (1.6 times as fast as rows side by side).
- * Words of 16-bit results take rows side by side. */
+ * in pages of their own, which the processor fetches ahead (1.6 times as fast as rows side by
+ * side).  Words of 16-bit results take rows side by side. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
