@@ -81,13 +81,42 @@ apus_data_counts apus_data_report(const apus_data *data);
  * apus_data_open reads the file back.  Errors: APUS_ERR_IO, APUS_ERR_MEMORY. */
 apus_status apus_data_write_val(const apus_data *data, const char *path);
 
+/* Which rows stand in which pack, as ms-swift 4.6 (with binpacking 2.0.1) has it for the same
+ * lengths.  A pack is one row to the sampler.  A row longer than `length` is a pack by itself. */
+typedef enum apus_packing {
+    APUS_PACKING_NONE,      /* each row is a pack */
+    APUS_PACKING_BINPACK,   /* 1000 rows at a time, the longest first; few packs */
+    APUS_PACKING_SEQUENTIAL /* rows keep their order; a pack ends where the next does not fit */
+} apus_packing;
+
+typedef struct apus_pack_params {
+    apus_packing packing;
+    uint32_t length;   /* most tokens of a pack */
+    uint32_t sections; /* --packing_num_proc: parts of the rows that are packed each by itself, at
+                          most one for 1000 rows; 0: 1 */
+} apus_pack_params;
+
+typedef struct apus_packs {
+    uint32_t *rows;   /* of all packs, one behind the other */
+    uint32_t *first;  /* (n + 1): pack i has rows[first[i]] .. rows[first[i + 1] - 1] */
+    uint32_t *tokens; /* (n) in each pack */
+    size_t n;
+    uint32_t longest, most_rows; /* of a pack: tokens, rows */
+} apus_packs;
+
+/* Pack n rows of at least one token each; release is safe on {0}, and needed after a failure.
+ * Errors: APUS_ERR_ARG (more rows than can be ordered), APUS_ERR_MEMORY. */
+apus_status apus_packs_init(apus_packs *out, const uint32_t *lengths, size_t n,
+                            const apus_pack_params *params);
+void apus_packs_release(apus_packs *packs);
+
 /* Which rows each step of training takes.
  *
  * An epoch is the rows in order, or in torch.randperm's order of seed + epoch; a micro batch is
  * `batch` of them, the last one of an epoch the rest; a step is `accumulation` micro batches, the
  * last one of an epoch what is left. */
 typedef struct apus_sampler_params {
-    uint64_t rows;         /* of the training part that are really used */
+    uint64_t rows;         /* of the training part that are really used; with packing, packs */
     uint32_t batch;        /* per_device_train_batch_size; 0 means 1 */
     uint32_t accumulation; /* 0: so that batch * accumulation >= 16, as ms-swift does */
     double epochs;         /* may be a fraction; 0 means 3 */
