@@ -12,7 +12,8 @@ typedef struct apus_sequences {
     apus_tensor *base;   /* (S) u32: added to a position before the page table: 0 with a cache, the
                             sequence's first row where keys are the step's own rows */
     apus_tensor *length; /* (S) u32: keys of the sequence, those of this step included */
-    apus_tensor *pages;  /* (S * max_pages) u32: physical page of each logical one */
+    apus_tensor *pages;  /* (S * max_pages) u32: physical page of each logical one; max_pages 0: the
+                            one table of all sequences */
     apus_tensor
         *blocks; /* (2 * max_blocks) u32: first row and number of rows of each block, live by
                             APUS_VAR_BLOCKS; a block lies in one sequence */

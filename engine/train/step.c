@@ -58,9 +58,9 @@ apus_status apus_train_step_create(apus_train_step **out, apus_model *model,
     s->model = model;
     s->params = *params;
     s->scale.scale = scales(s) ? FIRST_SCALE : 1;
-    if (params->max_sequences < 1 || params->max_sequences > 64)
-        APUS_TRY(apus_fail(APUS_ERR_ARG, "a micro batch of %u sequences; it must be in [1, 64]",
-                           params->max_sequences));
+    if (params->max_sequences < 1 || params->max_sequences > APUS_TRAIN_MOST_SEQUENCES)
+        APUS_TRY(apus_fail(APUS_ERR_ARG, "a micro batch of %u sequences; it must be in [1, %u]",
+                           params->max_sequences, APUS_TRAIN_MOST_SEQUENCES));
     if (params->adapters) {
         s->slab = &params->adapters->slots[0].slab;
         s->n = s->n_decay = params->adapters->slots[0].n;
@@ -99,6 +99,7 @@ static void micro_free(apusi_micro *b)
         return;
     apus_plan_destroy(&b->plan);
     apus_graph_release(&b->graph);
+    apus_free(b->bounds);
     apus_free(b);
 }
 
@@ -160,7 +161,8 @@ static apus_status find_micro(apus_train_step *s, uint32_t tokens, uint32_t sequ
     b->tokens = t;
     b->sequences = sequences > s->params.max_sequences ? sequences : s->params.max_sequences;
     b->evaluation = evaluation;
-    st = apusi_micro_build(s, b);
+    b->bounds = apus_calloc(b->sequences, 2 * sizeof(*b->bounds));
+    st = b->bounds ? apusi_micro_build(s, b) : APUS_ERR_MEMORY;
     if (st != APUS_OK) {
         micro_free(b);
         return st;
@@ -200,7 +202,7 @@ static apus_status run_micro(apus_train_step *s, const apus_train_sequence *seqs
 
     for (uint32_t i = 0; i < n; i++)
         tokens += seqs[i].n;
-    if (n < 1 || n > 64 || tokens == 0)
+    if (n < 1 || n > APUS_TRAIN_MOST_SEQUENCES || tokens == 0)
         return apus_fail(APUS_ERR_ARG, "a micro batch of %u sequences and %u tokens", n, tokens);
     APUS_FORWARD(find_micro(s, tokens, n, evaluation, &b));
     const uint64_t start = apus_now_ns();

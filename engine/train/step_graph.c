@@ -43,11 +43,11 @@ static void step_arrays(const apus_train_step *s, apusi_micro *b)
         .seq = tokens_array(g, "seq", t),
         .base = apus_graph_step(g, "base", APUS_U32, n, APUS_ROWS_ALL),
         .length = apus_graph_step(g, "length", APUS_U32, n, APUS_ROWS_ALL),
-        .pages = apus_graph_step(g, "pages", APUS_U32, n * pages, APUS_ROWS_ALL),
+        .pages = apus_graph_step(g, "pages", APUS_U32, pages, APUS_ROWS_ALL),
         .blocks = apus_graph_step(g, "blocks", APUS_U32, 2 * blocks,
                                   (apus_rows) { APUS_VAR_BLOCKS, 0, blocks, 2 }),
         .page_tokens = PAGE,
-        .max_pages = pages,
+        .max_pages = 0, /* keys are the step's rows: the identity for all sequences */
         .block_tokens = block,
         .max_blocks = blocks,
     };
@@ -208,7 +208,8 @@ apus_status apusi_micro_fill(apus_train_step *s, apusi_micro *b, const apus_trai
              *label = apus_step_array(step, b->labels);
     uint32_t *base = apus_step_array(step, b->seq.base),
              *length = apus_step_array(step, b->seq.length);
-    uint32_t *pages = apus_step_array(step, b->seq.pages), first[64], rows[64], at = 0, loss = 0;
+    uint32_t *pages = apus_step_array(step, b->seq.pages), at = 0, loss = 0;
+    uint32_t *first = b->bounds, *rows = b->bounds + b->sequences;
     float *weight = apus_step_array(step, b->weights);
 
     for (uint32_t i = 0; i < n; i++) {
@@ -228,9 +229,9 @@ apus_status apusi_micro_fill(apus_train_step *s, apusi_micro *b, const apus_trai
             label[loss] = (uint32_t)seqs[i].labels[t + 1];
             weight[loss++] = seqs[i].weights ? seqs[i].weights[t + 1] : 1.0f;
         }
-        for (uint32_t p = 0; p < b->seq.max_pages; p++)
-            pages[i * b->seq.max_pages + p] = p;
     }
+    for (uint32_t p = 0; p < b->seq.pages->dims[0]; p++)
+        pages[p] = p;
     step->vars[APUS_VAR_TOKENS] = at;
     step->vars[APUS_VAR_SEQUENCES] = n;
     step->vars[APUS_VAR_LOSS_ROWS] = loss;

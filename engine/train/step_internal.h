@@ -11,6 +11,7 @@
 /* A recorded shape of micro batch. */
 typedef struct apusi_micro {
     uint32_t tokens, sequences;
+    uint32_t *bounds; /* (2 * sequences) where each begins, its rows: scratch on the host */
     bool evaluation;
     apus_graph graph;
     apus_plan *plan;
