@@ -58,6 +58,20 @@ static void tell_advice(const apus_train_plan_info *info)
     }
 }
 
+static void tell_packs(const apus_train_plan_info *info)
+{
+    char val[96] = "";
+
+    if (info->val_rows)
+        snprintf(val, sizeof(val), ", val_dataset: %" PRIu64 " rows in %" PRIu64 ", %.1f%% full",
+                 info->val_rows, info->val_packs, 100 * info->val_fill);
+    apus_log(APUS_LOG_INFO,
+             "packing (%s): train_dataset: %" PRIu64 " rows in %" PRIu64 " packs of up to %" PRIu64
+             " tokens, %.1f%% full%s",
+             info->packing == APUS_PACKING_BINPACK ? "binpack" : "sequential", info->train_rows,
+             info->train_packs, info->pack_length, 100 * info->train_fill, val);
+}
+
 static void tell_plan(void *user, const apus_train_plan_info *info)
 {
     telling *t = user;
@@ -76,6 +90,8 @@ static void tell_plan(void *user, const apus_train_plan_info *info)
     apus_log(APUS_LOG_INFO, "template: %s (%s)", info->template_name, info->template_reason);
     apus_log(APUS_LOG_INFO, "train_dataset: %" PRIu64 " rows, val_dataset: %" PRIu64 " rows",
              info->train_rows, info->val_rows);
+    if (info->pack_length)
+        tell_packs(info);
     apus_log(APUS_LOG_INFO, "model: %s, %s parameters, %s trained (%.4f%%)", info->model, params,
              trained, share);
     tell_numbers(info);
@@ -141,6 +157,13 @@ static apus_truncation truncation_of(const char *word)
                                     : APUS_TRUNCATE_DELETE;
 }
 
+static apus_packing packing_of(const apus_sft_options *o)
+{
+    return !o->packing                                  ? APUS_PACKING_NONE
+           : !strcmp(o->packing_strategy, "sequential") ? APUS_PACKING_SEQUENTIAL
+                                                        : APUS_PACKING_BINPACK;
+}
+
 static void model_params(apus_train_params *p, const apus_sft_options *o)
 {
     p->model = o->model;
@@ -156,6 +179,9 @@ static void model_params(apus_train_params *p, const apus_sft_options *o)
     p->max_length = o->max_length;
     p->truncation = truncation_of(o->truncation_strategy);
     p->loss_scale = o->loss_scale;
+    p->packing = packing_of(o);
+    p->packing_length = o->packing_length;
+    p->packing_sections = o->packing_num_proc;
     p->full = o->full;
     p->lora_rank = o->lora_rank;
     p->lora_alpha = o->lora_alpha;

@@ -120,6 +120,22 @@ static apus_status read_sft_data(apus_sft_options *out, apus_args *args)
     return APUS_OK;
 }
 
+/* Packs are as long as rows may be unless it is said, and have no padding. */
+static apus_status read_sft_packing(apus_sft_options *out, apus_args *args)
+{
+    out->packing = apus_args_bool(args, "packing");
+    if (out->packing)
+        APUS_FORWARD(apus_args_set(args, "padding_free", "true"));
+    else if (apus_args_has(args, "packing_length"))
+        apus_log(APUS_LOG_WARN, "--packing_length has no effect without --packing true");
+    if (out->packing && out->max_length && !apus_args_has(args, "packing_length"))
+        APUS_FORWARD(apus_args_set_uint(args, "packing_length", out->max_length));
+    out->packing_length = apus_args_uint(args, "packing_length");
+    out->packing_strategy = apus_args_text(args, "packing_strategy");
+    out->packing_num_proc = (uint32_t)apus_args_uint(args, "packing_num_proc");
+    return APUS_OK;
+}
+
 static apus_status read_sft_tuner(apus_sft_options *out, const apus_args *args)
 {
     out->full = !strcmp(apus_args_text(args, "tuner_type"), "full");
@@ -222,6 +238,7 @@ apus_status apus_sft_options_read(apus_sft_options *out, apus_args *args)
     out->device = apus_args_text(args, "device");
     out->torch_dtype = apus_args_text(args, "torch_dtype");
     APUS_FORWARD(read_sft_data(out, args));
+    APUS_FORWARD(read_sft_packing(out, args));
     APUS_FORWARD(read_sft_tuner(out, args));
     APUS_FORWARD(read_sft_optimizer(out, args));
     APUS_FORWARD(read_sft_cadence(out, args));

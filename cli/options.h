@@ -36,6 +36,10 @@ typedef struct apus_sft_options {
     uint64_t max_length;             /* 0: the model's */
     const char *truncation_strategy; /* "delete", "left", "right" */
     const char *loss_scale;          /* "default", "last_round", "all" */
+    bool packing;
+    uint64_t packing_length;      /* 0: the model's */
+    const char *packing_strategy; /* "binpack", "sequential" */
+    uint32_t packing_num_proc;
 
     bool full; /* all weights; else LoRA */
     uint32_t lora_rank;

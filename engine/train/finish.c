@@ -18,9 +18,9 @@ static apus_status closing_lines(apusi_trainer *t, double epoch, double seconds)
     values[3] = (apus_log_value) { "total_flos", t->state.total_flos };
     values[4] = (apus_log_value) { "train_loss", t->result->train_loss };
     APUS_FORWARD(apusi_log(t, t->plan.max_steps, epoch, values, 5));
-    apus_log_lengths(train, sizeof(train), t->train.lengths, t->train.n);
+    apus_log_lengths(train, sizeof(train), t->train.packs.tokens, t->train.packs.n);
     if (t->val.n)
-        apus_log_lengths(val, sizeof(val), t->val.lengths, t->val.n);
+        apus_log_lengths(val, sizeof(val), t->val.packs.tokens, t->val.packs.n);
     return apus_run_log_end(t->log, &(apus_run_end) { .train_dataset = train,
                                                       .val_dataset = t->val.n ? val : NULL,
                                                       .model_parameter_info = t->parameter_info,

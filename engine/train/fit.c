@@ -45,19 +45,20 @@ apus_status apusi_model_prepare(apusi_trainer *t)
     return p->resume ? APUS_OK : apus_adapters_set_rslora(t->adapters, 0, p->use_rslora);
 }
 
-static uint32_t length_of(const apusi_trainer *t, const apusi_rows *rows, size_t i)
+static uint32_t length_of(const apusi_trainer *t, const apusi_rows *rows, size_t pack)
 {
-    return t->clip && rows->lengths[i] > t->clip ? t->clip : rows->lengths[i];
+    const uint32_t tokens = rows->packs.tokens[pack];
+
+    return t->clip && tokens > t->clip ? t->clip : tokens;
 }
 
-/* Tokens of the largest micro batch of an epoch-long look at the rows: the longest rows
- * together. */
+/* Tokens of the largest micro batch of an epoch-long look at the packs: the longest together. */
 uint32_t apusi_largest_batch(const apusi_trainer *t, const apusi_rows *rows, uint32_t batch)
 {
-    uint32_t sum = 0, top[64] = { 0 };
+    uint32_t sum = 0, top[APUSI_MOST_BATCH] = { 0 };
 
-    batch = batch > 64 ? 64 : batch;
-    for (size_t i = 0; i < rows->n; i++)
+    batch = batch > APUSI_MOST_BATCH ? APUSI_MOST_BATCH : batch;
+    for (size_t i = 0; i < rows->packs.n; i++)
         for (uint32_t k = 0, x = length_of(t, rows, i); k < batch; k++)
             if (x > top[k]) {
                 const uint32_t y = top[k];
@@ -69,30 +70,56 @@ uint32_t apusi_largest_batch(const apusi_trainer *t, const apusi_rows *rows, uin
     return sum;
 }
 
+static uint32_t sequences_of(const apusi_rows *rows, uint32_t batch)
+{
+    const uint64_t most = (uint64_t)rows->packs.most_rows * batch;
+
+    return most < rows->n ? (uint32_t)most : (uint32_t)rows->n;
+}
+
+uint32_t apusi_most_sequences(const apusi_trainer *t)
+{
+    const uint32_t train = sequences_of(&t->train, t->plan.batch);
+    const uint32_t val = sequences_of(&t->val, apusi_eval_batch(t));
+
+    return train > val ? train : val;
+}
+
+uint32_t apusi_eval_batch(const apusi_trainer *t)
+{
+    const uint32_t batch = t->p->eval_batch;
+
+    return batch == 0 ? 1 : batch > APUSI_MOST_BATCH ? APUSI_MOST_BATCH : batch;
+}
+
 apus_status apusi_step_prepare(apusi_trainer *t)
 {
     const apus_train_params *p = t->p;
-    const uint32_t eval_batch = p->eval_batch ? p->eval_batch : 1;
-    const uint32_t most = t->plan.batch > eval_batch ? t->plan.batch : eval_batch;
+    const uint32_t eval_batch = apusi_eval_batch(t), most = apusi_most_sequences(t);
 
+    if (t->plan.batch > APUSI_MOST_BATCH)
+        return apus_fail(APUS_ERR_SUPPORT,
+                         "--per_device_train_batch_size is %u; at most %u is supported",
+                         t->plan.batch, APUSI_MOST_BATCH);
+    if (most > APUS_TRAIN_MOST_SEQUENCES)
+        return apus_fail(APUS_ERR_SUPPORT,
+                         "a micro batch may have %u rows, at most %u are supported: use a smaller "
+                         "--packing_length or batch size",
+                         most, APUS_TRAIN_MOST_SEQUENCES);
     APUS_FORWARD(
         apus_train_step_create(&t->step, t->model,
                                &(apus_train_step_params) { .adapters = t->adapters,
-                                                           .max_sequences = most > 64 ? 64 : most,
+                                                           .max_sequences = most,
                                                            .recompute = p->recompute,
                                                            .beta1 = (float)p->adam_beta1,
                                                            .beta2 = (float)p->adam_beta2,
                                                            .eps = (float)p->adam_epsilon,
                                                            .decay = (float)p->weight_decay }));
-    if (t->plan.batch > 64)
-        return apus_fail(APUS_ERR_SUPPORT,
-                         "--per_device_train_batch_size is %u; at most 64 is supported",
-                         t->plan.batch);
     APUS_FORWARD(apus_train_step_prepare(t->step, apusi_largest_batch(t, &t->train, t->plan.batch),
-                                         t->plan.batch, false));
+                                         most, false));
     if (t->val.n && t->eval_every)
         APUS_FORWARD(apus_train_step_prepare(t->step, apusi_largest_batch(t, &t->val, eval_batch),
-                                             eval_batch, true));
+                                             most, true));
     return APUS_OK;
 }
 
@@ -188,10 +215,13 @@ static uint32_t next_length(uint32_t n)
     return n & (n - 1) ? n / 3 * 2 : n / 4 * 3;
 }
 
-/* The longest rows that fit, by halves and thirds; x->clip is left at the last that was tried. */
+/* The longest rows, or packs, that fit, by halves and thirds; x->clip is left at the last that was
+ * tried. */
 static bool try_lengths(const apusi_trainer *t, trial *x, const char *before, apus_str *advice)
 {
-    const uint32_t longest = t->train.longest > t->val.longest ? t->train.longest : t->val.longest;
+    const uint32_t longest = t->train.packs.longest > t->val.packs.longest ? t->train.packs.longest
+                                                                           : t->val.packs.longest;
+    const bool packs = t->pack_length && t->p->packing_length; /* else they follow the rows */
     uint32_t power = 32, shortest = longest;
     bool good = false;
 
@@ -201,12 +231,13 @@ static bool try_lengths(const apusi_trainer *t, trial *x, const char *before, ap
     while (power < longest)
         power *= 2;
     for (uint32_t n = power; n >= 32 && n >= shortest && !good; n = next_length(n)) {
-        char what[160];
+        char what[160], packing[32];
 
         if (n >= longest)
             continue;
+        snprintf(packing, sizeof(packing), " --packing_length %u", n);
         x->clip = n;
-        snprintf(what, sizeof(what), "%s--max_length %u", before, n);
+        snprintf(what, sizeof(what), "%s--max_length %u%s", before, n, packs ? packing : "");
         const size_t at = advice->len;
         good = tried(t, x, UINT64_MAX, what, advice);
         if (!good && next_length(n) >= 32 &&

@@ -1,4 +1,4 @@
-/* rows.c - rows of a data set as token ids and labels, ready for micro batches. */
+/* rows.c - rows of a data set as token ids and labels, packed, ready for micro batches. */
 #include "trainer_internal.h"
 
 void apusi_rows_release(apusi_rows *rows)
@@ -8,6 +8,7 @@ void apusi_rows_release(apusi_rows *rows)
     apus_free(rows->at);
     apus_free(rows->row_id);
     apus_free(rows->lengths);
+    apus_packs_release(&rows->packs);
     *rows = (apusi_rows) { 0 };
 }
 
@@ -60,6 +61,23 @@ static apus_status add(apusi_trainer *t, apusi_rows *out, const apus_data_row *r
     return APUS_OK;
 }
 
+static apus_status pack(const apusi_trainer *t, apusi_rows *rows)
+{
+    const apus_pack_params params = { .packing = t->p->packing,
+                                      .length = t->pack_length,
+                                      .sections = t->p->packing_sections };
+    size_t longer = 0;
+
+    for (size_t i = 0; i < rows->n && t->pack_length; i++)
+        longer += rows->lengths[i] > t->pack_length;
+    if (longer)
+        apus_log(APUS_LOG_WARN,
+                 "%zu of %zu rows are longer than the %u tokens of --packing_length: each is a "
+                 "pack by itself",
+                 longer, rows->n, t->pack_length);
+    return apus_packs_init(&rows->packs, rows->lengths, rows->n, &params);
+}
+
 apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows *out)
 {
     const size_t n = apus_data_count(t->data, part);
@@ -93,23 +111,33 @@ apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows 
                          (unsigned long long)t->p->max_length);
     if (out->n == 0)
         return apus_fail(APUS_ERR_FORMAT, "none of the %zu rows has an answer to train on", n);
-    return APUS_OK;
+    return pack(t, out);
 }
 
-uint32_t apusi_rows_batch(const apusi_rows *rows, const uint32_t *index, uint32_t n,
-                          apus_train_sequence *out, uint32_t *labels)
+void apusi_rows_batch(const apusi_rows *rows, const uint32_t *packs, uint32_t n, apusi_batch *out)
 {
-    uint32_t tokens = 0;
+    const apus_packs *p = &rows->packs;
 
-    for (uint32_t i = 0; i < n; i++) {
-        const apus_encoded *e = &rows->at[index[i]];
-        out[i] = (apus_train_sequence) { .ids = e->ids,
-                                         .labels = e->labels,
-                                         .weights = e->loss_scale,
-                                         .n = (uint32_t)e->n,
-                                         .row_id = rows->row_id[index[i]] };
-        tokens += (uint32_t)e->n;
-        *labels += (uint32_t)count_labels(e);
-    }
-    return tokens;
+    out->n = out->tokens = out->labels = 0;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = p->first[packs[i]]; k < p->first[packs[i] + 1]; k++) {
+            const apus_encoded *e = &rows->at[p->rows[k]];
+            out->seqs[out->n++] = (apus_train_sequence) { .ids = e->ids,
+                                                          .labels = e->labels,
+                                                          .weights = e->loss_scale,
+                                                          .n = (uint32_t)e->n,
+                                                          .row_id = rows->row_id[p->rows[k]] };
+            out->tokens += (uint32_t)e->n;
+            out->labels += (uint32_t)count_labels(e);
+        }
+}
+
+double apusi_rows_fill(const apusi_rows *rows, uint32_t length)
+{
+    const apus_packs *p = &rows->packs;
+    double used = 0;
+
+    for (size_t i = 0; i < p->n; i++)
+        used += p->tokens[i] < length ? p->tokens[i] : length;
+    return p->n && length ? used / ((double)p->n * length) : 0;
 }

@@ -25,6 +25,7 @@ static void release(apusi_trainer *t)
     apusi_rows_release(&t->val);
     apus_data_close(&t->data);
     apus_tokenizer_close(&t->tokenizer);
+    apus_free(t->batch.seqs);
     apus_free(t->folder);
     apus_free(t->best_checkpoint);
     apus_free(t->last_checkpoint);
@@ -49,6 +50,20 @@ static apus_status choose_template(apusi_trainer *t, const apus_checkpoint *ck)
                                 .chat_template = apus_tokenizer_chat_template(t->tokenizer) });
 }
 
+/* How long packs may be: as long as rows where nothing else is said. */
+static apus_status choose_pack_length(apusi_trainer *t, const apus_checkpoint *ck)
+{
+    apus_config config;
+
+    if (t->p->packing == APUS_PACKING_NONE)
+        return APUS_OK;
+    APUS_FORWARD(apus_checkpoint_read_config(ck, &config));
+    t->pack_length = (uint32_t)(t->p->packing_length ? t->p->packing_length
+                                : t->p->max_length   ? t->p->max_length
+                                                     : config.max_pos);
+    return APUS_OK;
+}
+
 static apus_status open_texts(apusi_trainer *t)
 {
     apus_status st;
@@ -57,6 +72,7 @@ static apus_status open_texts(apusi_trainer *t)
     APUS_TRY(apus_checkpoint_open(&ck, t->p->model));
     APUS_TRY(apus_tokenizer_open(&t->tokenizer, t->p->model));
     APUS_TRY(choose_template(t, ck));
+    APUS_TRY(choose_pack_length(t, ck));
     APUS_TRY(apus_data_open(&t->data, &t->p->data));
     APUS_TRY(apusi_rows_encode(t, APUS_DATA_TRAIN, &t->train));
     APUS_TRY(apusi_rows_encode(t, APUS_DATA_VAL, &t->val));
@@ -73,7 +89,7 @@ static apus_status make_schedule(apusi_trainer *t)
     apus_schedule_params s = { .lr = p->learning_rate, .warmup_ratio = p->warmup_ratio };
 
     APUS_FORWARD(apus_sampler_create(&t->sampler,
-                                     &(apus_sampler_params) { .rows = t->train.n,
+                                     &(apus_sampler_params) { .rows = t->train.packs.n,
                                                               .batch = p->batch,
                                                               .accumulation = p->accumulation,
                                                               .epochs = p->epochs,
@@ -81,6 +97,9 @@ static apus_status make_schedule(apusi_trainer *t)
                                                               .seed = p->data.seed,
                                                               .shuffle = p->dataloader_shuffle }));
     t->plan = apus_sampler_plan_of(t->sampler);
+    t->batch.seqs = apus_calloc(apusi_most_sequences(t), sizeof(*t->batch.seqs));
+    if (!t->batch.seqs)
+        return APUS_ERR_MEMORY;
     s.max_steps = t->plan.max_steps;
     APUS_FORWARD(apus_schedule_find(&s.kind, p->lr_scheduler));
     return apus_schedule_init(&t->schedule, &s);
@@ -113,12 +132,12 @@ static apus_status tell_plan(apusi_trainer *t)
     apus_log_parameters(info, sizeof(info), t->adapters ? "PeftModelForCausalLM" : "CausalLM",
                         about.n_params + (t->adapters ? trained : 0), trained, 0);
     t->parameter_info = apus_strdup(info);
-    APUS_FORWARD(apus_train_plan(t->step, tokens, t->plan.batch, &micro));
+    APUS_FORWARD(apus_train_plan(t->step, tokens, apusi_most_sequences(t), &micro));
     for (size_t i = 0; i < t->train.n; i++)
         all_tokens += t->train.lengths[i];
     const double per_token = apus_plan_about(micro)->flops / (tokens ? tokens : 1);
-    const double run_tokens = (double)all_tokens / (double)t->train.n * (double)t->plan.max_steps *
-                              t->plan.batch * t->plan.accumulation;
+    const double run_tokens = (double)all_tokens / (double)t->train.packs.n *
+                              (double)t->plan.max_steps * t->plan.batch * t->plan.accumulation;
     const double rate = caps->device_class == APUS_CLASS_CPU ? 30e9 : 2e12; /* flop/s, cautious */
     t->planned_bytes = use.device;
     t->state.total_flos = per_token * run_tokens;
@@ -131,6 +150,12 @@ static apus_status tell_plan(apusi_trainer *t)
         .n_trained = trained,
         .train_rows = t->train.n,
         .val_rows = t->val.n,
+        .packing = t->p->packing,
+        .train_packs = t->train.packs.n,
+        .val_packs = t->val.packs.n,
+        .pack_length = t->pack_length,
+        .train_fill = apusi_rows_fill(&t->train, t->pack_length),
+        .val_fill = apusi_rows_fill(&t->val, t->pack_length),
         .steps = t->plan.max_steps,
         .max_tokens = tokens,
         .epochs = (double)t->plan.epochs,
@@ -167,22 +192,27 @@ apus_status apusi_log(apusi_trainer *t, uint64_t step, double epoch, const apus_
     return APUS_OK;
 }
 
+static uint32_t micro_of(const apus_sampler_step *s, size_t at, size_t batch)
+{
+    return (uint32_t)(s->n_rows - at < batch ? s->n_rows - at : batch);
+}
+
 /* All micro batches of a step, then the update; *numbers are the step's. */
 static apus_status run_step(apusi_trainer *t, const apus_sampler_step *s,
                             apus_train_numbers *numbers)
 {
-    apus_train_sequence seqs[64];
-    uint32_t labels = 0, batch = t->plan.batch;
+    apusi_batch *b = &t->batch;
+    const size_t batch = t->plan.batch;
+    uint32_t labels = 0;
 
     for (size_t at = 0; at < s->n_rows; at += batch) {
-        const uint32_t n = (uint32_t)(s->n_rows - at < batch ? s->n_rows - at : batch);
-        apusi_rows_batch(&t->train, s->rows + at, n, seqs, &labels);
+        apusi_rows_batch(&t->train, s->rows + at, micro_of(s, at, batch), b);
+        labels += b->labels;
     }
     for (size_t at = 0; at < s->n_rows; at += batch) {
-        const uint32_t n = (uint32_t)(s->n_rows - at < batch ? s->n_rows - at : batch);
-        uint32_t unused = 0;
-        t->tokens += apusi_rows_batch(&t->train, s->rows + at, n, seqs, &unused);
-        APUS_FORWARD(apus_train_micro(t->step, seqs, n, 1.0 / labels, s->number,
+        apusi_rows_batch(&t->train, s->rows + at, micro_of(s, at, batch), b);
+        t->tokens += b->tokens;
+        APUS_FORWARD(apus_train_micro(t->step, b->seqs, b->n, 1.0 / labels, s->number,
                                       (uint32_t)t->p->seed, t->p->cancel));
     }
     APUS_FORWARD(apus_train_update(t->step, apus_schedule_lr(&t->schedule, s->number - 1),

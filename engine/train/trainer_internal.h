@@ -11,15 +11,24 @@
 #include "step.h"
 #include "tensorboard.h"
 
-/* The encoded rows of a part. */
+#define APUSI_MOST_BATCH 64u /* packs, or rows, of a micro batch */
+
+/* The encoded rows of a part, and the packs that batches are made of. */
 typedef struct apusi_rows {
     apus_encoded *at;
+    apus_packs packs; /* one a row without packing */
     uint32_t *row_id; /* index in the part before rows were dropped */
     uint32_t *lengths;
     size_t n, dropped, too_long; /* dropped: too_long and those that are no conversation */
     size_t cut;                  /* without an answer: --max_length has cut it off */
     uint32_t longest, shortest;  /* of the kept; of those that are too long */
 } apusi_rows;
+
+/* A micro batch. */
+typedef struct apusi_batch {
+    apus_train_sequence *seqs; /* room for the largest; they point into encoded rows */
+    uint32_t n, tokens, labels;
+} apusi_batch;
 
 /* Sums since the last logged line. */
 typedef struct apusi_window {
@@ -55,7 +64,9 @@ typedef struct apusi_trainer {
     apus_tokenizer *tokenizer;
     apus_template_choice choice;
     apus_data *data;
+    uint32_t pack_length; /* 0: no packing */
     apusi_rows train, val;
+    apusi_batch batch; /* the one being made */
     apus_adapters *adapters;
     apus_train_step *step;
     apus_sampler *sampler;
@@ -85,16 +96,20 @@ typedef struct apusi_trainer {
 
 apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows *out);
 void apusi_rows_release(apusi_rows *rows);
-/* Sequences of rows[i] for i in index[0 .. n): pointers into the encoded rows.  Returns the
- * tokens. */
-uint32_t apusi_rows_batch(const apusi_rows *rows, const uint32_t *index, uint32_t n,
-                          apus_train_sequence *out, uint32_t *labels);
+/* The rows of n packs as a micro batch. */
+void apusi_rows_batch(const apusi_rows *rows, const uint32_t *packs, uint32_t n, apusi_batch *out);
+/* How full packs of `length` tokens are, (0, 1]. */
+double apusi_rows_fill(const apusi_rows *rows, uint32_t length);
 
 /* Open the model with its adapter, then make the plans of the largest micro batches. */
 apus_status apusi_model_prepare(apusi_trainer *t);
 apus_status apusi_step_prepare(apusi_trainer *t);
-/* Tokens of the largest micro batch: the longest rows together. */
+/* Tokens of the largest micro batch: the longest packs together. */
 uint32_t apusi_largest_batch(const apusi_trainer *t, const apusi_rows *rows, uint32_t batch);
+/* Rows of any micro batch at most, of training or validation. */
+uint32_t apusi_most_sequences(const apusi_trainer *t);
+/* --per_device_eval_batch_size, as far as it is supported. */
+uint32_t apusi_eval_batch(const apusi_trainer *t);
 /* Whether all of it fits, before any of it is made.  Errors: those of the two above;
  * APUS_ERR_MEMORY after calling back with what would fit. */
 apus_status apusi_fit_check(apusi_trainer *t);

@@ -122,6 +122,38 @@ TEST(what_does_not_fit_says_what_would)
     child_release(&c);
 }
 
+/* Packs are made shorter, which all of them take part in. */
+TEST(packs_that_do_not_fit_say_which_would)
+{
+    static const char line[] = BIG "--per_device_train_batch_size 1 --packing true "
+                                   "--packing_length 700 ";
+    static const char words[] = "in its place: --max_length ";
+    const char *folder = crowded(), *other = crowded();
+    char *shorter = NULL;
+    child c, again;
+
+    if (!has_device())
+        return;
+    const double all = planned(other, line);
+    const uint64_t most = (uint64_t)all - 1;
+    REQUIRE(run_small(&c, folder, line, most));
+    CHECK_EQ_U64(c.code, 1);
+    CHECK(number_after(&c, "planned peak ") == all);
+    const unsigned n = (unsigned)number_after(&c, words);
+    shorter = apus_format("--max_length %u --packing_length %u: ", n, n);
+    says(&c, shorter);
+    apus_free(shorter);
+    CHECK(n > 0 && n < 700);
+    shorter = apus_format("%s--max_length %u --packing_length %u", line, n, n);
+    if (run_small(&again, other, shorter, most)) {
+        CHECK_EQ_U64(again.code, 0);
+        CHECK(number_after(&again, "planned peak ") <= (double)most);
+        child_release(&again);
+    }
+    apus_free(shorter);
+    child_release(&c);
+}
+
 TEST(full_training_that_does_not_fit_names_lora)
 {
     static const char line[] = BIG "--tuner_type full --per_device_train_batch_size 1 ";

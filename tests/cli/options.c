@@ -69,6 +69,33 @@ TEST(sft_val_dataset_switches_the_split_off)
     apus_args_destroy(&a);
 }
 
+TEST(sft_packs_are_as_long_as_rows)
+{
+    apus_args *a = NULL;
+    apus_sft_options o;
+
+    REQUIRE_OK(PARSE(&a, APUS_CMD_sft, "--model", "m", "--dataset", "a"));
+    REQUIRE_OK(apus_sft_options_read(&o, a));
+    CHECK(!o.packing && o.packing_length == 0);
+    CHECK(!apus_args_bool(a, "padding_free"));
+    apus_args_destroy(&a);
+    REQUIRE_OK(PARSE(&a, APUS_CMD_sft, "--model", "m", "--dataset", "a", "--packing", "true",
+                     "--max_length", "300"));
+    REQUIRE_OK(apus_sft_options_read(&o, a));
+    CHECK(o.packing && o.packing_length == 300 && o.packing_num_proc == 1);
+    CHECK_EQ_STR(o.packing_strategy, "binpack");
+    CHECK(apus_args_bool(a, "padding_free"));
+    CHECK_EQ_U64(apus_args_uint(a, "packing_length"), 300);
+    apus_args_destroy(&a);
+    REQUIRE_OK(PARSE(&a, APUS_CMD_sft, "--model", "m", "--dataset", "a", "--packing", "true",
+                     "--max_length", "300", "--packing_length", "900", "--packing_strategy",
+                     "sequential", "--packing_num_proc", "3"));
+    REQUIRE_OK(apus_sft_options_read(&o, a));
+    CHECK(o.packing && o.packing_length == 900 && o.packing_num_proc == 3);
+    CHECK_EQ_STR(o.packing_strategy, "sequential");
+    apus_args_destroy(&a);
+}
+
 TEST(sft_misses_are_named)
 {
     apus_args *a = NULL;

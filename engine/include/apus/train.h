@@ -22,6 +22,9 @@ typedef struct apus_train_params {
     uint64_t max_length; /* 0: the model's */
     apus_truncation truncation;
     const char *loss_scale;
+    apus_packing packing;    /* rows share packs, each of which counts as a row of a batch */
+    uint64_t packing_length; /* tokens of a pack, < 2^32; 0: max_length, or the model's */
+    uint32_t packing_sections;
 
     bool full;
     uint32_t lora_rank;
@@ -57,6 +60,10 @@ typedef struct apus_train_plan_info {
     const char *model, *device, *template_name, *template_reason;
     uint64_t n_params, n_trained;
     uint64_t train_rows, val_rows, steps, max_tokens; /* of the longest micro batch */
+    apus_packing packing;
+    uint64_t train_packs, val_packs; /* equal to the rows without packing */
+    uint64_t pack_length;            /* most tokens of a pack; 0: no packing */
+    double train_fill, val_fill;     /* share of that which is used, on average */
     double epochs;
     uint64_t device_bytes, host_bytes, device_heap; /* planned peaks, and what the device has */
     const char *dtype; /* of activations: "float32", "float16", "bfloat16" */
