@@ -15,26 +15,32 @@
 
 vec4 q[TM * OWN], d_o[TM * OWN];
 uint own[TM]; /* index of the lane's first vec4 of a query */
-float x[TM], y[TM];
+float x[TM * KEYS], y[TM * KEYS];
 
 /* x + q . k and y + d_o . v, of the e-th vec4 that the lane has of each. */
-void dots(uint e, uint part, uvec2 k_at, uvec2 v_at)
+void dots(uint e, uint part, uvec2 k_at[KEYS], uvec2 v_at[KEYS])
 {
-    const vec4 k = apus_load4(KV_TYPE, k_at, e * SPLIT + part);
-    const vec4 v = apus_load4(KV_TYPE, v_at, e * SPLIT + part);
+    vec4 k[KEYS], v[KEYS];
 
+    [[unroll]] for (uint j = 0; j < KEYS; j++) {
+        k[j] = apus_load4(KV_TYPE, k_at[j], e * SPLIT + part);
+        v[j] = apus_load4(KV_TYPE, v_at[j], e * SPLIT + part);
+    }
     [[unroll]] for (uint t = 0; t < TM; t++) {
         const uint at = own[t] + e * SPLIT;
         const vec4 own_q = KEEP == 1 ? q[t * OWN + e] : apus_load4(TYPE, p.q, at) * p.scale;
         const vec4 own_d = KEEP == 1 ? d_o[t * OWN + e] : apus_load4(TYPE, p.d_o, at);
-        x[t] = fma(own_q.x, k.x, x[t]);
-        x[t] = fma(own_q.y, k.y, x[t]);
-        x[t] = fma(own_q.z, k.z, x[t]);
-        x[t] = fma(own_q.w, k.w, x[t]);
-        y[t] = fma(own_d.x, v.x, y[t]);
-        y[t] = fma(own_d.y, v.y, y[t]);
-        y[t] = fma(own_d.z, v.z, y[t]);
-        y[t] = fma(own_d.w, v.w, y[t]);
+        [[unroll]] for (uint j = 0; j < KEYS; j++) {
+            const uint i = t * KEYS + j;
+            x[i] = fma(own_q.x, k[j].x, x[i]);
+            x[i] = fma(own_q.y, k[j].y, x[i]);
+            x[i] = fma(own_q.z, k[j].z, x[i]);
+            x[i] = fma(own_q.w, k[j].w, x[i]);
+            y[i] = fma(own_d.x, v[j].x, y[i]);
+            y[i] = fma(own_d.y, v[j].y, y[i]);
+            y[i] = fma(own_d.z, v[j].z, y[i]);
+            y[i] = fma(own_d.w, v[j].w, y[i]);
+        }
     }
 }
 
@@ -72,12 +78,16 @@ void main()
     const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
     const uint from = p.window != 0 && pos0 + 1 > p.window ? pos0 + 1 - p.window : 0;
     const uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
-    uint j = from;
+    uint j0 = from;
     do {
-        const uint row = key_row(s, base, j);
-        const uvec2 k_at = key_at(p.k, row, kv), v_at = key_at(p.v, row, kv);
-        [[unroll]] for (uint t = 0; t < TM; t++)
-            x[t] = y[t] = 0.0;
+        uvec2 k_at[KEYS], v_at[KEYS];
+        [[unroll]] for (uint j = 0; j < KEYS; j++) {
+            const uint row = key_row(s, base, min(j0 + j, n_keys - 1));
+            k_at[j] = key_at(p.k, row, kv);
+            v_at[j] = key_at(p.v, row, kv);
+        }
+        [[unroll]] for (uint i = 0; i < TM * KEYS; i++)
+            x[i] = y[i] = 0.0;
         uint i = 0;
         if (ONE_BY_ONE)
             [[dont_unroll]] do
@@ -86,19 +96,23 @@ void main()
         else
             [[unroll]] for (uint e = 0; e < OWN; e++)
                 dots(e, part, k_at, v_at);
-        [[unroll]] for (uint t = 0; t < TM; t++) {
-            x[t] = across(x[t]);
-            y[t] = across(y[t]);
-        }
         [[unroll]] for (uint t = 0; t < TM; t++)
-            x[t] = sees(pos[t], j, n_keys) ? exp(x[t] - lse[t]) * (y[t] - dot_o[t]) * p.scale : 0.0;
+            [[unroll]] for (uint j = 0; j < KEYS; j++) {
+                const uint i = t * KEYS + j;
+                const float score = across(x[i]), d_prob = across(y[i]);
+                x[i] = sees(pos[t], j0 + j, n_keys)
+                           ? exp(score - lse[t]) * (d_prob - dot_o[t]) * p.scale
+                           : 0.0;
+            }
         read_again();
-        [[unroll]] for (uint e = 0; e < OWN; e++) {
-            const vec4 k = apus_load4(KV_TYPE, k_at, e * SPLIT + part);
-            [[unroll]] for (uint t = 0; t < TM; t++)
-                d_q[t * OWN + e] = fma(vec4(x[t]), k, d_q[t * OWN + e]);
-        }
-    } while (++j < to);
+        [[unroll]] for (uint e = 0; e < OWN; e++)
+            [[unroll]] for (uint j = 0; j < KEYS; j++) {
+                const vec4 k = apus_load4(KV_TYPE, k_at[j], e * SPLIT + part);
+                [[unroll]] for (uint t = 0; t < TM; t++)
+                    d_q[t * OWN + e] = fma(vec4(x[t * KEYS + j]), k, d_q[t * OWN + e]);
+            }
+        j0 += KEYS;
+    } while (j0 < to);
     [[unroll]] for (uint t = 0; t < TM; t++) {
         const uint r = t * lanes + lane;
         if (r >= n * GROUP)

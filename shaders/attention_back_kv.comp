@@ -8,41 +8,48 @@
  *   q, do (T, H*E), lse, dot (T, H) f32  k, v (T, K*E)  ->  d_k, d_v (T, K*E);  the others f32, f16
  *   or bf16
  *
- * A lane (SPLIT of them, on GPUs) owns the key of one row; query rows are read at addresses that
- * are the same for all, in order; no atomics.  The rows of a sequence stand together, so a
- * workgroup's rows are seen from its first row to the end of its last row's sequence. */
+ * A lane (SPLIT of them, on GPUs) owns the key of one row and takes TM heads at a time; query rows
+ * are read at addresses that are the same for all, in order; no atomics.  The rows of a sequence
+ * stand together, so a workgroup's rows are seen from its first row to the end of its last row's
+ * sequence. */
 #extension GL_GOOGLE_include_directive : require
 #include "attention.glsl"
 
 vec4 k[OWN], v[OWN], d_k[OWN], d_v[OWN];
 
-/* x + k . q and y + v . d_o, of the e-th vec4 that the lane has of each; `own`: index of its
- * first. */
-void dots(uint e, uint own, uint part, uvec2 q_at, uvec2 o_at, inout float x, inout float y)
+/* x + k . q and y + v . d_o for TM heads, of the e-th vec4 that the lane has of each; `own`: index
+ * of its first. */
+void dots(uint e, uint own, uint part, uvec2 q_at, uvec2 o_at, inout float x[TM],
+          inout float y[TM])
 {
-    const vec4 q = apus_load4(TYPE, q_at, e * SPLIT + part);
-    const vec4 d_o = apus_load4(TYPE, o_at, e * SPLIT + part);
     const vec4 own_k = KEEP == 1 ? k[e] : apus_load4(KV_TYPE, p.k, own + e * SPLIT) * p.scale;
     const vec4 own_v = KEEP == 1 ? v[e] : apus_load4(KV_TYPE, p.v, own + e * SPLIT);
 
-    x = fma(own_k.x, q.x, x);
-    x = fma(own_k.y, q.y, x);
-    x = fma(own_k.z, q.z, x);
-    x = fma(own_k.w, q.w, x);
-    y = fma(own_v.x, d_o.x, y);
-    y = fma(own_v.y, d_o.y, y);
-    y = fma(own_v.z, d_o.z, y);
-    y = fma(own_v.w, d_o.w, y);
+    [[unroll]] for (uint h = 0; h < TM; h++) {
+        const vec4 q = apus_load4(TYPE, q_at, h * E4 + e * SPLIT + part);
+        const vec4 d_o = apus_load4(TYPE, o_at, h * E4 + e * SPLIT + part);
+        x[h] = fma(own_k.x, q.x, x[h]);
+        x[h] = fma(own_k.y, q.y, x[h]);
+        x[h] = fma(own_k.z, q.z, x[h]);
+        x[h] = fma(own_k.w, q.w, x[h]);
+        y[h] = fma(own_v.x, d_o.x, y[h]);
+        y[h] = fma(own_v.y, d_o.y, y[h]);
+        y[h] = fma(own_v.z, d_o.z, y[h]);
+        y[h] = fma(own_v.w, d_o.w, y[h]);
+    }
 }
 
-/* Add what head `at` (row and head of the query) gives to the gradient of the lane's key. */
-void add_head(uint at, bool seen, uint own, uint part)
+/* Add what TM heads from `at` on (row and head of the query) give to the gradient of the lane's
+ * key. */
+void add_heads(uint at, bool seen, uint own, uint part)
 {
     const uint bytes = E4 * 4 * apus_bytes(TYPE);
     const uvec2 q_at = apus_at(p.q, at, bytes), o_at = apus_at(p.d_o, at, bytes);
-    float x = 0.0, y = 0.0;
+    float x[TM], y[TM];
     uint i = 0;
 
+    [[unroll]] for (uint h = 0; h < TM; h++)
+        x[h] = y[h] = 0.0;
     if (ONE_BY_ONE)
         [[dont_unroll]] do
             dots(i, own, part, q_at, o_at, x, y);
@@ -50,15 +57,18 @@ void add_head(uint at, bool seen, uint own, uint part)
     else
         [[unroll]] for (uint e = 0; e < OWN; e++)
             dots(e, own, part, q_at, o_at, x, y);
-    x = across(x);
-    y = across(y);
     read_again();
-    const float prob = seen ? exp(x - BufF(p.lse).v[at]) : 0.0;
-    const float ds = seen ? prob * (y - BufF(p.dot).v[at]) * p.scale : 0.0;
-    [[unroll]] for (uint e = 0; e < OWN; e++) {
-        d_v[e] = fma(vec4(prob), apus_load4(TYPE, o_at, e * SPLIT + part), d_v[e]);
-        d_k[e] = fma(vec4(ds), apus_load4(TYPE, q_at, e * SPLIT + part), d_k[e]);
+    [[unroll]] for (uint h = 0; h < TM; h++) {
+        const float score = across(x[h]), d_prob = across(y[h]);
+        x[h] = seen ? exp(score - BufF(p.lse).v[at + h]) : 0.0;
+        y[h] = seen ? x[h] * (d_prob - BufF(p.dot).v[at + h]) * p.scale : 0.0;
     }
+    [[unroll]] for (uint e = 0; e < OWN; e++)
+        [[unroll]] for (uint h = 0; h < TM; h++) {
+            const uint there = h * E4 + e * SPLIT + part;
+            d_v[e] = fma(vec4(x[h]), apus_load4(TYPE, o_at, there), d_v[e]);
+            d_k[e] = fma(vec4(y[h]), apus_load4(TYPE, q_at, there), d_k[e]);
+        }
 }
 
 void main()
@@ -85,13 +95,14 @@ void main()
     do {
         const bool seen = BufU(p.seq).v[t] == s && sees(BufU(p.pos).v[t], key, n_keys);
         if (KEEP == 1) {
-            [[unroll]] for (uint g = 0; g < GROUP; g++)
-                add_head(t * p.heads + kv * GROUP + g, seen, own, part);
+            [[unroll]] for (uint g = 0; g < GROUP; g += TM)
+                add_heads(t * p.heads + kv * GROUP + g, seen, own, part);
         } else {
             uint g = 0;
             [[dont_unroll]] do {
-                add_head(t * p.heads + kv * GROUP + g, seen, own, part);
-            } while (++g < GROUP);
+                add_heads(t * p.heads + kv * GROUP + g, seen, own, part);
+                g += TM;
+            } while (g < GROUP);
         }
     } while (++t < to);
     if (first + lane > last)

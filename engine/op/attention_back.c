@@ -33,6 +33,16 @@ void apus_attention_back(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_ten
     apus_add_grad(g, v, d_v);
 }
 
+/* Heads of a group whose sums a lane makes side by side: none waits for another's. */
+static uint32_t heads_at_once(uint32_t group)
+{
+    uint32_t n = group < 4 ? group : 4;
+
+    while (group % n)
+        n--;
+    return n;
+}
+
 static apus_status record(apus_lower *l, const apus_node *n)
 {
     const struct apusi_attention_attr *a = n->attr;
@@ -58,6 +68,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
     access[n_access + 1] = apus_writes(l, n->out[OUT_DOT]);
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
     apusi_attention_spec(n, &s, 16, &d);
+    if (s.split > 1)
+        d.spec[7] = 1; /* registers are for what a lane keeps */
     d.access = access;
     d.n_access = n_access + 2;
     d.flops = 3.0 * q->dims[0] * q->dims[0] * q->dims[1];
@@ -80,7 +92,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
     /* Rows are keys here, one for each `split` lanes; a lane would keep four rows' parts and, of
      * each head of the group, what it reads. */
     d.spec[0] = lanes;
-    d.spec[2] = 1;
+    d.spec[2] = s.split == 1 ? heads_at_once(a->p.heads / a->p.kv_heads) : 1;
     d.spec[9] = !s.few || a->p.head_dim / s.split <= 8;
     d.groups[0] = (uint32_t)apus_ceil_div(k->dims[0], lanes / s.split);
     d.groups[1] = a->p.kv_heads;
