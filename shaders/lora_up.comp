@@ -37,9 +37,29 @@ void rows_together(uint m0, uint n, bool inside)
 
     [[unroll]] for (uint i = 0; i < TM * COLS; i++)
         sum[i] = 0.0;
-    const uint row0 = m0 * p.rank; /* see matmul_nt_cpu.comp */
+    /* Four of the rank at a time where rows begin at multiples of 16 bytes; addresses as in
+     * matmul_nt_cpu.comp. */
+    const bool fours = ((e.rank | p.rank | e.b.x >> 2) & 3u) == 0u;
+    const uint row0 = m0 * p.rank;
     uint r = 0;
-    if (e.rank > 0)
+    if (e.rank > 0 && fours)
+        do {
+            vec4 b[COLS];
+            [[unroll]] for (uint c = 0; c < COLS; c++)
+                b[c] = BufF4(e.b).v[((n + c) * e.rank + r) >> 2];
+            [[unroll]] for (uint i = 0; i < TM; i++) {
+                const vec4 h = BufF4(p.h).v[(row0 + r >> 2) + i * (p.rank >> 2)];
+                [[unroll]] for (uint c = 0; c < COLS; c++) {
+                    const uint s = i * COLS + c;
+                    sum[s] = fma(h.x, b[c].x, sum[s]);
+                    sum[s] = fma(h.y, b[c].y, sum[s]);
+                    sum[s] = fma(h.z, b[c].z, sum[s]);
+                    sum[s] = fma(h.w, b[c].w, sum[s]);
+                }
+            }
+            r += 4;
+        } while (r < e.rank);
+    if (r < e.rank)
         do {
             float b[COLS];
             [[unroll]] for (uint c = 0; c < COLS; c++)
