@@ -8,6 +8,7 @@
 #ifndef APUS_CLI_OPTIONS_H
 #define APUS_CLI_OPTIONS_H
 
+#include "apus/train.h"
 #include "args.h"
 
 typedef struct apus_texts {
@@ -62,7 +63,7 @@ typedef struct apus_sft_options {
     uint32_t train_batch_size;
     uint32_t eval_batch_size;
     uint32_t gradient_accumulation_steps;
-    bool gradient_checkpointing;
+    apus_recompute gradient_checkpointing;
     uint64_t seed;
 
     apus_when eval_strategy; /* NO if there can be no rows to evaluate */

@@ -197,15 +197,10 @@ apus_status apus_bench_generate(apus_bench *b, const apus_bench_test *test, apus
 
 /* ---- training ---- */
 
-static apus_status need_step(apus_bench *b, const apus_bench_train_params *p)
+static apus_status make_step(apus_bench *b, uint32_t tokens, uint32_t rank, uint32_t recompute)
 {
-    const uint32_t rank = p->rank ? p->rank : 8;
     const apus_lora_config lora = { .rank = rank, .alpha = 32, .seed = 42 };
 
-    if (b->step && b->train_tokens == p->tokens && b->train_rank == rank &&
-        b->train_recompute == p->recompute)
-        return APUS_OK;
-    drop_session(b);
     drop_step(b);
     APUS_FORWARD(apus_adapters_create(&b->adapters, b->model, 1, rank));
     APUS_FORWARD(apus_adapters_new(b->adapters, 0, &lora));
@@ -213,18 +208,32 @@ static apus_status need_step(apus_bench *b, const apus_bench_train_params *p)
                                         &(apus_train_step_params) {
                                             .adapters = b->adapters,
                                             .max_sequences = 1,
-                                            .recompute = p->recompute,
+                                            .recompute = recompute,
                                             .beta1 = 0.9f,
                                             .beta2 = 0.95f,
                                             .eps = 1e-8f,
                                             .decay = 0.1f,
                                         }));
-    APUS_FORWARD(apus_train_step_prepare(b->step, p->tokens, 1, false));
-    b->train_tokens = p->tokens;
+    b->train_tokens = tokens;
     b->train_rank = rank;
-    b->train_recompute = p->recompute;
     b->train_steps = 0;
-    return APUS_OK;
+    return apus_train_step_prepare(b->step, tokens, 1, false);
+}
+
+static apus_status need_step(apus_bench *b, const apus_bench_train_params *p)
+{
+    const uint32_t rank = p->rank ? p->rank : 8;
+    apus_status st;
+
+    if (b->step && b->train_tokens == p->tokens && b->train_rank == rank)
+        return APUS_OK;
+    drop_session(b);
+    st = make_step(b, p->tokens, rank, 0);
+    if (st == APUS_ERR_MEMORY)
+        st = make_step(b, p->tokens, rank, UINT32_MAX);
+    if (st != APUS_OK)
+        drop_step(b);
+    return st;
 }
 
 apus_status apus_bench_train(apus_bench *b, const apus_bench_train_params *p, apus_bench_run *out)

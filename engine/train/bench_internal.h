@@ -17,7 +17,6 @@ struct apus_bench {
     apus_adapters *adapters; /* while it trains */
     apus_train_step *step;
     uint32_t train_tokens, train_rank;
-    bool train_recompute;
     uint64_t train_steps;
     uint64_t choices;
 };

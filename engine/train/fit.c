@@ -110,7 +110,7 @@ apus_status apusi_step_prepare(apusi_trainer *t)
         apus_train_step_create(&t->step, t->model,
                                &(apus_train_step_params) { .adapters = t->adapters,
                                                            .max_sequences = most,
-                                                           .recompute = p->recompute,
+                                                           .recompute = t->recompute,
                                                            .beta1 = (float)p->adam_beta1,
                                                            .beta2 = (float)p->adam_beta2,
                                                            .eps = (float)p->adam_epsilon,
@@ -125,17 +125,20 @@ apus_status apusi_step_prepare(apusi_trainer *t)
 
 /* ---- does it fit ---- */
 
+#define ALL_LAYERS UINT32_MAX
+
 /* A run of other parameters: its memory, planned by making everything on a device that counts. */
 typedef struct trial {
     apus_train_params params;
     const char *count_as;
-    uint32_t batch, clip;
+    uint32_t batch, clip, recompute;
 } trial;
 
 typedef struct need {
     uint64_t device, host; /* bytes of buffers */
+    uint32_t layers;
     apus_status status; /* APUS_ERR_MEMORY: a tensor is larger than the device allows any to be */
-    bool fits;
+    bool fits, easily;  /* easily: a quarter is left */
 } need;
 
 /* What there is.  On a device that shares the host's memory there is one pool for both. */
@@ -161,6 +164,7 @@ static apus_status count(const apusi_trainer *t, const trial *x, need *out, room
     c.p = &x->params;
     c.plan.batch = x->batch;
     c.clip = x->clip;
+    c.recompute = x->recompute;
     c.count_only = true;
     c.count_as = x->count_as;
     st = apusi_model_prepare(&c);
@@ -175,7 +179,9 @@ static apus_status count(const apusi_trainer *t, const trial *x, need *out, room
         memcpy(r->name, caps->name, sizeof(r->name));
         out->device = use.device_peak;
         out->host = use.host_peak;
+        out->layers = c.model->dims.layers;
         out->fits = st == APUS_OK && fits(r, out->device, out->host);
+        out->easily = out->fits && fits(r, out->device / 3 * 4, out->host / 3 * 4);
     }
     apus_train_step_destroy(&c.step);
     apus_adapters_destroy(&c.adapters);
@@ -271,8 +277,8 @@ static void advise(const apusi_trainer *t, const trial *base, uint64_t most, apu
     trial all = *base, x = *base;
     bool good = false;
 
-    if (!base->params.recompute) {
-        all.params.recompute = x.params.recompute = true;
+    if (base->recompute == 0) {
+        all.recompute = x.recompute = ALL_LAYERS;
         good |= tried(t, &x, UINT64_MAX, "--gradient_checkpointing true", advice);
     }
     x = *base;
@@ -333,15 +339,45 @@ static apus_status does_not_fit(const apusi_trainer *t, const trial *base, const
     return st;
 }
 
+/* The fewest layers to recompute with which the run fits easily, 0 and all of them having been
+ * counted: more layers take less memory. */
+static apus_status fewest_layers(const apusi_trainer *t, trial *x, uint32_t layers)
+{
+    uint32_t few = 0, enough = layers;
+    need n;
+    room r = { 0 };
+
+    while (enough - few > 1) {
+        x->recompute = few + (enough - few) / 2;
+        APUS_FORWARD(count(t, x, &n, &r));
+        if (n.easily)
+            enough = x->recompute;
+        else
+            few = x->recompute;
+    }
+    x->recompute = enough;
+    return APUS_OK;
+}
+
 apus_status apusi_fit_check(apusi_trainer *t)
 {
-    const trial base = { .params = *t->p, .batch = t->plan.batch };
+    const apus_recompute how = t->p->recompute;
+    trial base = { .params = *t->p,
+                   .batch = t->plan.batch,
+                   .recompute = how == APUS_RECOMPUTE_ALL ? ALL_LAYERS : 0 };
     apus_status st;
     need n;
     room r = { 0 };
     char *why;
 
     APUS_FORWARD(count(t, &base, &n, &r));
+    if (how == APUS_RECOMPUTE_FIT && !n.easily) {
+        base.recompute = ALL_LAYERS;
+        APUS_FORWARD(count(t, &base, &n, &r));
+        if (n.easily)
+            APUS_FORWARD(fewest_layers(t, &base, n.layers));
+    }
+    t->recompute = base.recompute;
     if (n.fits)
         return APUS_OK;
     why = apus_strdup(n.status == APUS_OK ? "" : apus_error_text());

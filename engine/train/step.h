@@ -18,7 +18,7 @@ typedef struct apus_train_step apus_train_step;
 typedef struct apus_train_step_params {
     apus_adapters *adapters; /* slot 0 is trained; NULL: all weights (the model was opened so) */
     uint32_t max_sequences;  /* of a micro batch, [1, APUS_TRAIN_MOST_SEQUENCES] */
-    bool recompute;          /* layers' forward is run again in the backward */
+    uint32_t recompute;      /* so many layers, the first ones, run again in the backward */
     float beta1, beta2, eps, decay;
     bool decay_all;    /* vectors are decayed too (plain torch.optim.AdamW) */
     const char *force; /* algorithms to force (tests); NULL: APUS_KERNEL */

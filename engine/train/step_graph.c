@@ -94,7 +94,7 @@ static apus_status build_graph(apus_train_step *s, apusi_micro *b, apus_model_ne
     if (n_regions > APUS_COUNT(recompute))
         return apus_fail(APUS_ERR_SUPPORT, "more than %zu layers", APUS_COUNT(recompute) - 1);
     for (uint32_t i = 0; i < n_regions; i++)
-        recompute[i] = s->params.recompute;
+        recompute[i] = i <= s->params.recompute;
     return apus_autodiff(g, recompute, n_regions);
 }
 

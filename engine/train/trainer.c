@@ -163,6 +163,8 @@ static apus_status tell_plan(apusi_trainer *t)
         .host_bytes = use.host + apus_peak_rss(),
         .device_heap = caps->heap,
         .dtype = apus_dtype_torch(types->act),
+        .recomputed = t->recompute < t->model->dims.layers ? t->recompute : t->model->dims.layers,
+        .layers = t->model->dims.layers,
         .narrow = apus_plan_about(micro)->narrow,
         .seconds = per_token * run_tokens / rate,
     };

@@ -86,6 +86,7 @@ typedef struct apusi_trainer {
     uint64_t planned_bytes;
     bool count_only;      /* fit.c: memory is counted and nothing made, with */
     uint32_t clip;        /* rows cut to so many tokens; 0: not */
+    uint32_t recompute;   /* layers (step.h) */
     const char *count_as; /* and weights of this format; NULL: as they are */
     char torch_dtype[16]; /* of the checkpoint that is resumed; "": the flag's, or the default */
     apus_trainer_state state;

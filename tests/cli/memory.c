@@ -126,7 +126,7 @@ TEST(what_does_not_fit_says_what_would)
 TEST(packs_that_do_not_fit_say_which_would)
 {
     static const char line[] = BIG "--per_device_train_batch_size 1 --packing true "
-                                   "--packing_length 700 ";
+                                   "--packing_length 700 --gradient_checkpointing true ";
     static const char words[] = "in its place: --max_length ";
     const char *folder = crowded(), *other = crowded();
     char *shorter = NULL;
@@ -154,9 +154,39 @@ TEST(packs_that_do_not_fit_say_which_would)
     child_release(&c);
 }
 
+/* As many layers as the memory asks for, where nothing else is said. */
+TEST(layers_are_recomputed_as_memory_asks)
+{
+    static const char line[] = BIG "--per_device_train_batch_size 8 ";
+    static const char words[] = "gradient checkpointing: ";
+    const char *folder = crowded();
+    char *flag;
+    child c;
+
+    if (!has_device())
+        return;
+    const double kept = planned(folder, line);
+    flag = apus_format("%s--gradient_checkpointing true", line);
+    const double least = planned(folder, flag);
+    apus_free(flag);
+    CHECK(least < kept);
+    const struct {
+        double mib, layers;
+    } runs[] = { { kept * 1.5, 0 }, { (kept + least) / 2 * 1.34, 1 }, { least * 1.1, 2 } };
+    for (size_t i = 0; i < APUS_COUNT(runs); i++)
+        if (run_small(&c, folder, line, (uint64_t)runs[i].mib + 1)) {
+            if (!CHECK_EQ_U64(c.code, 0))
+                fprintf(stderr, "%s\n", c.err);
+            says(&c, words);
+            CHECK_NEAR(number_after(&c, words), runs[i].layers, 0);
+            child_release(&c);
+        }
+}
+
 TEST(full_training_that_does_not_fit_names_lora)
 {
-    static const char line[] = BIG "--tuner_type full --per_device_train_batch_size 1 ";
+    static const char line[] = BIG "--tuner_type full --per_device_train_batch_size 1 "
+                                   "--gradient_checkpointing true ";
     const char *folder = crowded(), *other = crowded();
     child c;
 

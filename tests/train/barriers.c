@@ -108,7 +108,7 @@ static void check_training(apus_model *m, apus_adapters *ad, bool recompute, con
     apus_train_step *t = NULL;
     apus_plan *plan;
     const apus_train_step_params params = {
-        .adapters = ad, .max_sequences = MANY, .eps = 1e-8f, .recompute = recompute
+        .adapters = ad, .max_sequences = MANY, .eps = 1e-8f, .recompute = recompute ? UINT32_MAX : 0
     };
 
     if (CHECK_OK(apus_train_step_create(&t, m, &params)) &&

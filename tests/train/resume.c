@@ -162,7 +162,7 @@ TEST(recomputed_layers_give_the_same_run)
     p.add_version = true;
     if (!train(&p, &kept))
         return;
-    p.recompute = true;
+    p.recompute = APUS_RECOMPUTE_ALL;
     if (train(&p, &again))
         same_run(kept.folder, again.folder);
 }

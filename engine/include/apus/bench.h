@@ -67,11 +67,10 @@ apus_status apus_bench_generate(apus_bench *bench, const apus_bench_test *test,
 typedef struct apus_bench_train_params {
     uint32_t tokens; /* of the one sequence of a step */
     uint32_t rank;   /* of the adapter; 0: 8 */
-    bool recompute;
 } apus_bench_train_params;
 
 /* One LoRA step (forward, backward, clip, AdamW) on all projections; the first call of a shape
- * makes its plans.  out->bytes is 0.
+ * makes its plans; layers are recomputed only if it does not fit otherwise.  out->bytes is 0.
  * Errors: APUS_ERR_ARG, APUS_ERR_MEMORY, APUS_ERR_DEVICE, APUS_ERR_LOST, APUS_ERR_SUPPORT. */
 apus_status apus_bench_train(apus_bench *bench, const apus_bench_train_params *params,
                              apus_bench_run *out);

@@ -13,6 +13,14 @@
 extern "C" {
 #endif
 
+/* Layers whose forward runs again in the backward, so that what they made need not be kept.  The
+ * numbers are the same bits either way. */
+typedef enum apus_recompute {
+    APUS_RECOMPUTE_NONE,
+    APUS_RECOMPUTE_ALL,
+    APUS_RECOMPUTE_FIT /* as few as leave a quarter of the memory, or all */
+} apus_recompute;
+
 typedef struct apus_train_params {
     const char *model, *model_type, *template_name, *system, *device, *torch_dtype;
     const char *const *adapters; /* to train further: at most one */
@@ -39,7 +47,7 @@ typedef struct apus_train_params {
     double epochs;
     uint64_t max_steps;                       /* 0: by epochs */
     uint32_t batch, eval_batch, accumulation; /* accumulation 0: effective batch of 16 */
-    bool recompute;                           /* --gradient_checkpointing */
+    apus_recompute recompute;                 /* --gradient_checkpointing */
     uint64_t seed;
 
     int eval_strategy, save_strategy; /* 0 no, 1 steps, 2 epoch */
@@ -67,6 +75,7 @@ typedef struct apus_train_plan_info {
     double epochs;
     uint64_t device_bytes, host_bytes, device_heap; /* planned peaks, and what the device has */
     const char *dtype; /* of activations: "float32", "float16", "bfloat16" */
+    uint32_t recomputed, layers; /* layers that are made again in the backward, of so many */
     bool narrow;       /* products whose factors are rounded to 16 bits are among them */
     double seconds;    /* estimated from the first plan's work; <= 0: not known */
     const char
