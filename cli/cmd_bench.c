@@ -34,8 +34,8 @@ static apus_status sample(run *r, apus_bench_run *out)
     if (r->cancel.requested)
         return apus_fail(APUS_ERR_CANCELLED, "the measurement was interrupted");
     if (r->row->train)
-        return apus_bench_train(
-            r->bench, &(apus_bench_train_params) { .tokens = r->row->train }, out);
+        return apus_bench_train(r->bench, &(apus_bench_train_params) { .tokens = r->row->train },
+                                out);
     return apus_bench_generate(r->bench, &r->row->test, out);
 }
 

@@ -181,11 +181,10 @@ static apus_status read_sft_optimizer(apus_sft_options *out, apus_args *args)
     out->eval_batch_size = (uint32_t)apus_args_uint(args, "per_device_eval_batch_size");
     out->gradient_accumulation_steps =
         (uint32_t)apus_args_uint(args, "gradient_accumulation_steps");
-    out->gradient_checkpointing = !apus_args_bool(args, "gradient_checkpointing")
-                                      ? APUS_RECOMPUTE_NONE
-                                  : apus_args_given(args, "gradient_checkpointing")
-                                      ? APUS_RECOMPUTE_ALL
-                                      : APUS_RECOMPUTE_FIT;
+    out->gradient_checkpointing =
+        !apus_args_bool(args, "gradient_checkpointing")   ? APUS_RECOMPUTE_NONE
+        : apus_args_given(args, "gradient_checkpointing") ? APUS_RECOMPUTE_ALL
+                                                          : APUS_RECOMPUTE_FIT;
     out->seed = apus_args_uint(args, "seed");
     return APUS_OK;
 }

@@ -74,10 +74,10 @@ typedef struct apus_train_plan_info {
     double train_fill, val_fill;     /* share of that which is used, on average */
     double epochs;
     uint64_t device_bytes, host_bytes, device_heap; /* planned peaks, and what the device has */
-    const char *dtype; /* of activations: "float32", "float16", "bfloat16" */
+    const char *dtype;           /* of activations: "float32", "float16", "bfloat16" */
     uint32_t recomputed, layers; /* layers that are made again in the backward, of so many */
-    bool narrow;       /* products whose factors are rounded to 16 bits are among them */
-    double seconds;    /* estimated from the first plan's work; <= 0: not known */
+    bool narrow;                 /* products whose factors are rounded to 16 bits are among them */
+    double seconds;              /* estimated from the first plan's work; <= 0: not known */
     const char
         *advice; /* NULL; if the run does not fit, lines about what would: then only names and
                            bytes are set besides, and apus_train ends with APUS_ERR_MEMORY */
