@@ -17,6 +17,7 @@ typedef struct apusi_arena {
 } apusi_arena;
 
 typedef struct apusi_profile apusi_profile;
+typedef struct apusi_timeline apusi_timeline;
 
 struct apus_exec {
     apus_gpu *gpu;
@@ -28,6 +29,8 @@ struct apus_exec {
 typedef struct apusi_segment {
     apus_commands *commands;
     uint32_t first, n; /* items */
+    /* In the last step, for the trace: */
+    uint64_t ticket, submitted_ns, done_ns;
 } apusi_segment;
 
 struct apus_plan {
@@ -44,7 +47,9 @@ struct apus_plan {
     apusi_segment *segments;
     uint32_t n_segments;
     bool profile;
-    bool uncounted; /* the last step was not added to the profile yet */
+    apusi_timeline *timeline; /* NULL: steps are not traced */
+    uint64_t copy_ticket;     /* of the last step, for the trace */
+    bool uncounted;           /* the last step was not added to profile and trace yet */
     uint64_t host_ns;
     char *name;
 };

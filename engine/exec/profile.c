@@ -111,9 +111,6 @@ static apus_status add_segment(apus_plan *plan, const apusi_segment *s, const ui
 
 apus_status apusi_profile_collect(apus_plan *plan)
 {
-    if (!plan->uncounted)
-        return APUS_OK;
-    plan->uncounted = false;
     /* The next step is written into the other slot, so this one still has the step's variables. */
     const uint32_t *vars = plan->slots[(plan->slot + APUSI_SLOTS - 1) % APUSI_SLOTS].host;
     for (uint32_t i = 0; i < plan->n_segments; i++)

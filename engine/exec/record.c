@@ -60,7 +60,8 @@ static apus_status record_item(apus_plan *plan, apus_commands *c, const apus_ite
 static apus_status record_segment(apus_plan *plan, apusi_segment *s)
 {
     APUS_FORWARD(apus_commands_create(plan->exec->gpu, &s->commands));
-    apus_commands_profile(s->commands, plan->profile);
+    apus_commands_profile(s->commands, plan->profile || plan->timeline);
+    apus_commands_time(s->commands, plan->timeline);
     APUS_FORWARD(apus_commands_begin(s->commands));
     apus_commands_barrier(s->commands); /* behind the segment or copy before */
     for (uint32_t i = 0; i < s->n; i++) {
@@ -81,6 +82,7 @@ apus_status apusi_record(apus_plan *plan)
         APUS_FORWARD(record_segment(plan, &plan->segments[i]));
     for (uint32_t i = 0; i < APUSI_SLOTS; i++) {
         APUS_FORWARD(apus_commands_create(gpu, &plan->copies[i]));
+        apus_commands_time(plan->copies[i], plan->timeline);
         APUS_FORWARD(apus_commands_begin(plan->copies[i]));
         apus_commands_barrier(plan->copies[i]); /* the step before may still read the live buffer */
         apus_commands_copy(plan->copies[i], &plan->slots[i], 0, &plan->step, 0, plan->step.bytes);

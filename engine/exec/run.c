@@ -5,6 +5,8 @@
 #include "os.h"
 #include "plan.h"
 #include "profile.h"
+#include "timeline.h"
+#include "trace.h"
 
 apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu)
 {
@@ -125,6 +127,7 @@ apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
                              const apus_plan_params *params)
 {
     apus_status st;
+    const uint64_t began = apus_trace_begin();
     apus_memory_plan memory;
     apus_plan *plan;
 
@@ -152,8 +155,11 @@ apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
     plan->info.scratch_bytes = memory.bytes;
     plan->info.peak_live = memory.peak_live;
     plan->info.step_bytes = plan->step.bytes;
-    if (!apus_gpu_counts(exec->gpu))
+    if (!apus_gpu_counts(exec->gpu)) {
+        APUS_TRY(apusi_timeline_begin(plan));
         APUS_TRY(apusi_record(plan));
+    }
+    apus_trace_end(began, "plan", plan->name, "dispatches", plan->info.dispatches);
     *out = plan;
     return APUS_OK;
 
@@ -162,20 +168,47 @@ fail:
     return st;
 }
 
+/* Slots whose submissions are done are not waited for again. */
+static apus_status wait_for(apus_plan *plan, uint64_t ticket)
+{
+    APUS_FORWARD(apus_gpu_wait(plan->exec->gpu, ticket, 0));
+    for (uint32_t i = 0; i < APUSI_SLOTS; i++)
+        if (plan->slot_ticket[i] <= ticket)
+            plan->slot_ticket[i] = 0;
+    if (plan->timeline)
+        apusi_timeline_done(plan, ticket);
+    return APUS_OK;
+}
+
+/* What the timestamps of the last whole step say, before they are written over. */
+static apus_status collect(apus_plan *plan)
+{
+    if (!plan->uncounted)
+        return APUS_OK;
+    plan->uncounted = false;
+    if (plan->profile)
+        APUS_FORWARD(apusi_profile_collect(plan));
+    return plan->timeline ? apusi_timeline_collect(plan) : APUS_OK;
+}
+
 void apus_plan_destroy(apus_plan **plan)
 {
     apus_plan *p = *plan;
+    bool done = true;
 
     if (!p)
         return;
     for (uint32_t i = 0; i < APUSI_SLOTS; i++) {
         if (p->slot_ticket[i])
-            apus_gpu_wait(p->exec->gpu, p->slot_ticket[i], 0);
-        apus_commands_destroy(&p->copies[i]);
+            done &= wait_for(p, p->slot_ticket[i]) == APUS_OK;
     }
-    apusi_profile_collect(p); /* a failure loses its last step in the table, no more */
-    for (uint32_t i = 0; i < APUSI_SLOTS; i++)
+    if (done)
+        collect(p); /* a failure loses the last step in table and trace, no more */
+    apusi_timeline_end(p);
+    for (uint32_t i = 0; i < APUSI_SLOTS; i++) {
+        apus_commands_destroy(&p->copies[i]);
         apus_buffer_destroy(p->exec->gpu, &p->slots[i]);
+    }
     for (uint32_t i = 0; i < p->n_segments; i++)
         apus_commands_destroy(&p->segments[i].commands);
     apus_buffer_destroy(p->exec->gpu, &p->step);
@@ -202,10 +235,8 @@ apus_step apus_plan_step(apus_plan *plan)
 {
     const uint32_t i = plan->slot;
 
-    if (plan->slot_ticket[i]) { /* its last use may still be copied from */
-        apus_gpu_wait(plan->exec->gpu, plan->slot_ticket[i], 0);
-        plan->slot_ticket[i] = 0;
-    }
+    if (plan->slot_ticket[i]) /* its last use may still be copied from */
+        wait_for(plan, plan->slot_ticket[i]);
     return (apus_step) { .vars = plan->slots[i].host, .bytes = plan->slots[i].host };
 }
 
@@ -241,6 +272,20 @@ static apus_status submit_one(apus_plan *plan, apus_commands *c, uint32_t slot, 
     return APUS_OK;
 }
 
+static apus_status submit_segment(apus_plan *plan, uint32_t i, uint32_t slot, uint64_t *ticket)
+{
+    apusi_segment *s = &plan->segments[i];
+    const uint64_t now = apus_trace_begin();
+
+    APUS_FORWARD(submit_one(plan, s->commands, slot, ticket));
+    if (plan->timeline) {
+        s->ticket = *ticket;
+        s->submitted_ns = now;
+        s->done_ns = 0;
+    }
+    return APUS_OK;
+}
+
 /* Copy the slot to the step buffer.  Segments are recorded once, so the step before must have left
  * them; the device is idle for one submission only, since the copy already stands in its queue. */
 static apus_status begin_step(apus_plan *plan, uint64_t *ticket)
@@ -251,9 +296,12 @@ static apus_status begin_step(apus_plan *plan, uint64_t *ticket)
     fill_grids(plan, plan->slots[slot].host);
     APUS_FORWARD(submit_one(plan, plan->copies[slot], slot, ticket));
     plan->host_ns += apus_now_ns() - start;
+    const uint64_t copy_ticket = *ticket;
     if (plan->slot_ticket[before])
-        APUS_FORWARD(apus_gpu_wait(plan->exec->gpu, plan->slot_ticket[before], 0));
-    return apusi_profile_collect(plan); /* before its timestamps are written over */
+        APUS_FORWARD(wait_for(plan, plan->slot_ticket[before]));
+    APUS_FORWARD(collect(plan));
+    plan->copy_ticket = copy_ticket;
+    return APUS_OK;
 }
 
 apus_status apus_plan_submit(apus_plan *plan, uint64_t *ticket)
@@ -263,9 +311,9 @@ apus_status apus_plan_submit(apus_plan *plan, uint64_t *ticket)
     APUS_FORWARD(begin_step(plan, ticket));
     const uint64_t start = apus_now_ns();
     for (uint32_t i = 0; i < plan->n_segments; i++)
-        APUS_FORWARD(submit_one(plan, plan->segments[i].commands, slot, ticket));
+        APUS_FORWARD(submit_segment(plan, i, slot, ticket));
     plan->slot = (slot + 1) % APUSI_SLOTS;
-    plan->uncounted = plan->profile;
+    plan->uncounted = true;
     plan->host_ns += apus_now_ns() - start;
     return APUS_OK;
 }
@@ -273,9 +321,10 @@ apus_status apus_plan_submit(apus_plan *plan, uint64_t *ticket)
 apus_status apus_plan_wait(apus_plan *plan, uint64_t ticket)
 {
     const uint32_t last = (plan->slot + APUSI_SLOTS - 1) % APUSI_SLOTS;
+    const bool whole = ticket == plan->slot_ticket[last];
 
-    APUS_FORWARD(apus_gpu_wait(plan->exec->gpu, ticket, 0));
-    return ticket == plan->slot_ticket[last] ? apusi_profile_collect(plan) : APUS_OK;
+    APUS_FORWARD(wait_for(plan, ticket));
+    return whole ? collect(plan) : APUS_OK;
 }
 
 apus_status apus_plan_run(apus_plan *plan, const apus_cancel *cancel)
@@ -294,11 +343,11 @@ apus_status apus_plan_run(apus_plan *plan, const apus_cancel *cancel)
             return apus_fail(APUS_ERR_CANCELLED, "cancelled");
         }
         before = ticket; /* one submission runs while the next is queued */
-        APUS_FORWARD(submit_one(plan, plan->segments[i].commands, slot, &ticket));
+        APUS_FORWARD(submit_segment(plan, i, slot, &ticket));
         APUS_FORWARD(apus_plan_wait(plan, before));
     }
     plan->slot = (slot + 1) % APUSI_SLOTS;
-    plan->uncounted = plan->profile;
+    plan->uncounted = true;
     return apus_plan_wait(plan, ticket);
 }
 

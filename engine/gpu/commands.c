@@ -46,6 +46,7 @@ void apus_commands_destroy(apus_commands **c_at)
         return;
     for (uint32_t i = 0; i < c->n_pools; i++)
         c->gpu->vk.vkDestroyQueryPool(c->gpu->device, c->stamps[i], NULL);
+    c->gpu->vk.vkDestroyQueryPool(c->gpu->device, c->whole, NULL);
     apus_free(c->stamps);
     c->gpu->vk.vkDestroyCommandPool(c->gpu->device, c->pool, NULL);
     apus_free(c);
@@ -74,6 +75,32 @@ void apus_commands_barrier(apus_commands *c)
                 VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_INDIRECT_COMMAND_READ_BIT);
 }
 
+static void stamp(apus_commands *c, VkQueryPool pool, uint32_t at)
+{
+    /* Both at the end of the pipe: the time from the end of what ran before to the end of this. */
+    if (pool)
+        c->gpu->vk.vkCmdWriteTimestamp(c->buffer, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, pool, at);
+}
+
+/* Without a pool the list is simply not timed. */
+static void begin_whole(apus_commands *c)
+{
+    apus_gpu *gpu = c->gpu;
+    const VkQueryPoolCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+        .queryType = VK_QUERY_TYPE_TIMESTAMP,
+        .queryCount = 2,
+    };
+
+    c->timed =
+        c->timed && gpu->physical.caps.timestamps &&
+        (c->whole || gpu->vk.vkCreateQueryPool(gpu->device, &info, NULL, &c->whole) == VK_SUCCESS);
+    if (!c->timed)
+        return;
+    gpu->vk.vkCmdResetQueryPool(c->buffer, c->whole, 0, 2);
+    stamp(c, c->whole, 0);
+}
+
 apus_status apus_commands_begin(apus_commands *c)
 {
     apus_status st = APUS_OK;
@@ -89,6 +116,7 @@ apus_status apus_commands_begin(apus_commands *c)
     c->n_stamps = 0;
     c->last_kernel[0] = 0;
     apus_commands_barrier(c);
+    begin_whole(c);
 fail:
     return st;
 }
@@ -99,6 +127,8 @@ apus_status apus_commands_end(apus_commands *c)
 
     APUS_BUG_IF(!c->recording);
     c->recording = false;
+    if (c->timed)
+        stamp(c, c->whole, 1);
     barrier(c, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT);
     APUSI_VK(c->gpu, "vkEndCommandBuffer", c->gpu->vk.vkEndCommandBuffer(c->buffer));
     if (c->failed != APUS_OK)
@@ -184,13 +214,6 @@ static apus_status prepare(apus_commands *c, const apus_kernel_key *key, const v
     return APUS_OK;
 }
 
-static void stamp(apus_commands *c, VkQueryPool pool, uint32_t at)
-{
-    /* Both at the end of the pipe: the time from the end of what ran before to the end of this. */
-    if (pool)
-        c->gpu->vk.vkCmdWriteTimestamp(c->buffer, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, pool, at);
-}
-
 apus_status apus_commands_dispatch(apus_commands *c, const apus_kernel_key *key, const void *push,
                                    uint32_t push_bytes, const uint32_t groups[3])
 {
@@ -268,21 +291,65 @@ void apus_commands_profile(apus_commands *c, bool on)
     c->profile = on;
 }
 
-apus_status apus_commands_times(apus_commands *c, double *ns, uint32_t room, uint32_t *n)
+void apus_commands_time(apus_commands *c, bool on)
+{
+    c->timed = on;
+}
+
+static uint64_t mask_of(const apus_gpu *gpu)
+{
+    const uint32_t bits = gpu->physical.timestamp_bits;
+
+    return bits >= 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+}
+
+/* Without WAIT: a device that never writes them is then 'no times', not a hang. */
+static VkResult read_ticks(apus_commands *c, VkQueryPool pool, uint32_t n, uint64_t *ticks)
+{
+    return c->gpu->vk.vkGetQueryPoolResults(c->gpu->device, pool, 0, n, n * sizeof(uint64_t), ticks,
+                                            sizeof(uint64_t), VK_QUERY_RESULT_64_BIT);
+}
+
+bool apusi_commands_ticks(apus_commands *c, uint64_t ticks[2])
+{
+    return c->timed && read_ticks(c, c->whole, 2, ticks) == VK_SUCCESS;
+}
+
+bool apus_commands_ns(apus_commands *c, double *ns)
+{
+    uint64_t ticks[2];
+
+    if (!apusi_commands_ticks(c, ticks))
+        return false;
+    *ns = (double)((ticks[1] - ticks[0]) & mask_of(c->gpu)) * c->gpu->physical.caps.ns_per_tick;
+    return true;
+}
+
+bool apus_commands_span(apus_commands *c, apus_span *out)
+{
+    uint64_t ticks[2];
+
+    if (!c->gpu->clock.known || !apusi_commands_ticks(c, ticks))
+        return false;
+    out->begin_ns = apusi_clock_host_ns(c->gpu, ticks[0]);
+    out->end_ns = apusi_clock_host_ns(c->gpu, ticks[1]);
+    return true;
+}
+
+/* Call back with the two ticks of each dispatch, in order, at most `room`; *n of them. */
+static apus_status each_dispatch(apus_commands *c, uint32_t room, uint32_t *n,
+                                 void (*take)(apus_commands *c, void *to, uint32_t at,
+                                              const uint64_t ticks[2]),
+                                 void *to)
 {
     apus_status st = APUS_OK;
-    const uint32_t bits = c->gpu->physical.timestamp_bits;
-    const uint64_t mask = bits >= 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
     uint64_t ticks[APUSI_STAMPS];
 
     *n = 0;
     for (uint32_t first = 0; first < c->n_stamps; first += APUSI_STAMPS) {
         const uint32_t count =
             c->n_stamps - first < APUSI_STAMPS ? c->n_stamps - first : APUSI_STAMPS;
-        /* Without WAIT: a device that never writes them is then 'no times', not a hang. */
-        const VkResult result = c->gpu->vk.vkGetQueryPoolResults(
-            c->gpu->device, c->stamps[first / APUSI_STAMPS], 0, count, count * sizeof(uint64_t),
-            ticks, sizeof(uint64_t), VK_QUERY_RESULT_64_BIT);
+        const VkResult result = read_ticks(c, c->stamps[first / APUSI_STAMPS], count, ticks);
 
         if (result == VK_NOT_READY) {
             *n = 0;
@@ -290,9 +357,34 @@ apus_status apus_commands_times(apus_commands *c, double *ns, uint32_t room, uin
         }
         APUSI_VK(c->gpu, "vkGetQueryPoolResults", result);
         for (uint32_t i = 0; i + 1 < count && *n < room; i += 2)
-            ns[(*n)++] =
-                (double)((ticks[i + 1] - ticks[i]) & mask) * c->gpu->physical.caps.ns_per_tick;
+            take(c, to, (*n)++, ticks + i);
     }
 fail:
     return st;
+}
+
+static void take_ns(apus_commands *c, void *to, uint32_t at, const uint64_t ticks[2])
+{
+    double *ns = to;
+
+    ns[at] = (double)((ticks[1] - ticks[0]) & mask_of(c->gpu)) * c->gpu->physical.caps.ns_per_tick;
+}
+
+apus_status apus_commands_times(apus_commands *c, double *ns, uint32_t room, uint32_t *n)
+{
+    return each_dispatch(c, room, n, take_ns, ns);
+}
+
+static void take_span(apus_commands *c, void *to, uint32_t at, const uint64_t ticks[2])
+{
+    apus_span *spans = to;
+
+    spans[at].begin_ns = apusi_clock_host_ns(c->gpu, ticks[0]);
+    spans[at].end_ns = apusi_clock_host_ns(c->gpu, ticks[1]);
+}
+
+apus_status apus_commands_spans(apus_commands *c, apus_span *spans, uint32_t room, uint32_t *n)
+{
+    *n = 0;
+    return c->gpu->clock.known ? each_dispatch(c, room, n, take_span, spans) : APUS_OK;
 }

@@ -147,6 +147,10 @@ static apus_status create_device(apus_gpu *gpu)
         extensions[n++] = VK_KHR_SHADER_BFLOAT16_EXTENSION_NAME;
     if (p->extensions & APUSI_EXT_BUDGET)
         extensions[n++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (!apusi_clock_wanted(p, gpu->instance.handle))
+        p->extensions &= ~(uint32_t)APUSI_EXT_CALIBRATED;
+    if (p->extensions & APUSI_EXT_CALIBRATED)
+        extensions[n++] = VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME;
     apusi_features_link(&p->features, p);
     if (!gpu->instance.gpu_assisted) {
         p->features.core.features.shaderInt64 = VK_FALSE;
@@ -214,6 +218,7 @@ apus_status apus_gpu_create(apus_gpu **out, const apus_gpu_params *params)
     }
     APUS_TRY(create_device(gpu));
     APUS_TRY(create_timeline(gpu));
+    apusi_clock_init(gpu);
     APUS_TRY(apusi_cache_open(gpu));
     APUS_TRY(apusi_kernels_init(gpu));
     apus_log(APUS_LOG_DEBUG, "device %u: %s (%s), subgroup %u%s", at, gpu->physical.caps.name,

@@ -125,6 +125,26 @@ void apus_commands_fill(apus_commands *c, const apus_buffer *b, uint64_t at, uin
 void apus_commands_profile(apus_commands *c, bool on);
 apus_status apus_commands_times(apus_commands *c, double *ns, uint32_t room, uint32_t *n);
 
+/* The list as a whole has two timestamps of its own when that was asked for before begin; read
+ * after the submission is done.  False where there are none. */
+void apus_commands_time(apus_commands *c, bool on);
+bool apus_commands_ns(apus_commands *c, double *ns);
+
+/* When something ran, by apus_now_ns(), for the trace. */
+typedef struct apus_span {
+    uint64_t begin_ns, end_ns;
+} apus_span;
+/* Whether the trace was open when the device was opened, and the device's row there. */
+bool apus_gpu_traced(apus_gpu *gpu, uint32_t *queue);
+/* Bring the clocks of device and host together: by calibrated timestamps, or where the device has
+ * none by this: of two lists that were timed as a whole, `first` did not begin before
+ * `submitted_ns`, and `last` had ended by `done_ns`. */
+void apus_gpu_clock_sync(apus_gpu *gpu, apus_commands *first, apus_commands *last,
+                         uint64_t submitted_ns, uint64_t done_ns);
+/* The whole list, and its dispatches like apus_commands_times. */
+bool apus_commands_span(apus_commands *c, apus_span *out);
+apus_status apus_commands_spans(apus_commands *c, apus_span *spans, uint32_t room, uint32_t *n);
+
 /* Submit lists in order.  A list may be submitted again once its last submission is done.
  * *ticket is waited for with apus_gpu_wait.  Errors: APUS_ERR_LOST (with the kernel submitted last;
  * a lost device can only be destroyed), APUS_ERR_DEVICE, APUS_ERR_MEMORY. */

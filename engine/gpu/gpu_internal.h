@@ -72,7 +72,18 @@ enum {
     APUSI_EXT_BF16 = 8,
     APUSI_EXT_BUDGET = 16,
     APUSI_EXT_STATISTICS = 32,
+    APUSI_EXT_CALIBRATED = 64, /* VK_EXT_calibrated_timestamps */
 };
+
+/* How ticks of the device become times of the host: a moment on both clocks (clock.c). */
+typedef struct apusi_clock {
+    bool traced; /* the trace was open when the device was */
+    uint32_t queue;
+    PFN_vkGetCalibratedTimestampsEXT read; /* NULL: by when lists are submitted and done */
+    bool known;
+    uint64_t ticks, host_ns;
+    uint64_t deviation_ns; /* how far off it may be */
+} apusi_clock;
 
 /* A physical device, looked at. */
 typedef struct apusi_physical {
@@ -151,6 +162,8 @@ struct apus_gpu {
     uint64_t submitted;
     bool lost;
     char last_kernel[96]; /* of the last list submitted, for the text of a lost device */
+
+    apusi_clock clock;
 };
 
 #define APUSI_STAMPS 512 /* queries of one pool */
@@ -168,6 +181,8 @@ struct apus_commands {
     VkQueryPool *stamps; /* made as the list grows, kept */
     uint32_t n_pools;
     uint32_t n_stamps; /* written by this recording */
+    bool timed;        /* as a whole, by the two queries of: */
+    VkQueryPool whole;
     char last_kernel[96];
 };
 
@@ -202,6 +217,16 @@ apus_status apusi_vk_fail(apus_gpu *gpu, VkResult result, const char *what);
 
 /* queue.c: the device is lost; from here on nothing is submitted or waited for. */
 void apusi_lost(apus_gpu *gpu);
+
+/* clock.c: once the device is there; before it, whether the extension is to be switched on. */
+bool apusi_clock_wanted(const apusi_physical *p, VkInstance instance);
+void apusi_clock_init(apus_gpu *gpu);
+uint64_t apusi_clock_host_ns(const apus_gpu *gpu, uint64_t ticks);
+/* A list that was timed as a whole, submitted after `submitted_ns` and waited for just now. */
+void apusi_clock_trace(apus_gpu *gpu, apus_commands *c, const char *name, uint64_t ticket,
+                       uint64_t submitted_ns);
+/* commands.c: the ticks at which the list as a whole began and ended; false: they are not known. */
+bool apusi_commands_ticks(apus_commands *c, uint64_t ticks[2]);
 
 /* memory.c */
 void apusi_memory_release(apus_gpu *gpu);

@@ -7,6 +7,7 @@
 #include "gpu_internal.h"
 #include "rng.h"
 #include "shaders.h"
+#include "trace.h"
 
 static const apus_shader *find_shader(const char *name)
 {
@@ -223,7 +224,9 @@ apus_status apusi_kernel_get(apus_gpu *gpu, const apus_kernel_key *key, VkPipeli
     if (!slot->name) {
         VkPipeline pipeline = VK_NULL_HANDLE;
 
+        const uint64_t began = apus_trace_begin();
         APUS_FORWARD(make_pipeline(gpu, key, &pipeline));
+        apus_trace_end(began, "pipeline", key->name, NULL, 0);
         slot->name = apus_strdup(key->name);
         if (!slot->name) {
             gpu->vk.vkDestroyPipeline(gpu->device, pipeline, NULL);

@@ -8,6 +8,7 @@
 
 #include "env.h"
 #include "gpu_internal.h"
+#include "trace.h"
 
 #define STAGING_BYTES (16ull << 20)
 
@@ -299,8 +300,10 @@ static apus_status move_chunk(apus_gpu *gpu, const apus_buffer *b, uint64_t at, 
                               bool to_device)
 {
     apus_commands *c = gpu->staging_commands;
+    const uint64_t began = apus_trace_begin();
     uint64_t ticket;
 
+    apus_commands_time(c, gpu->clock.traced);
     APUS_FORWARD(apus_commands_begin(c));
     if (to_device)
         apus_commands_copy(c, &gpu->staging, 0, b, at, bytes);
@@ -308,7 +311,10 @@ static apus_status move_chunk(apus_gpu *gpu, const apus_buffer *b, uint64_t at, 
         apus_commands_copy(c, b, at, &gpu->staging, 0, bytes);
     APUS_FORWARD(apus_commands_end(c));
     APUS_FORWARD(apus_gpu_submit(gpu, &c, 1, &ticket));
-    return apus_gpu_wait(gpu, ticket, 0);
+    APUS_FORWARD(apus_gpu_wait(gpu, ticket, 0));
+    apusi_clock_trace(gpu, c, "copy", ticket, began);
+    apus_trace_end(began, to_device ? "upload" : "read back", NULL, "bytes", bytes);
+    return APUS_OK;
 }
 
 static apus_status check_range(const apus_buffer *b, uint64_t at, uint64_t bytes, const char *what)

@@ -4,6 +4,7 @@
 
 #include "env.h"
 #include "gpu_internal.h"
+#include "trace.h"
 
 #define MOST_LISTS 64 /* command buffers of one VkSubmitInfo */
 #define SETTLE_NS (10ull * 1000 * 1000 * 1000)
@@ -12,7 +13,7 @@ static apus_status submit_some(apus_gpu *gpu, apus_commands *const *lists, uint3
 {
     apus_status st = APUS_OK;
     VkCommandBuffer buffers[MOST_LISTS];
-    const uint64_t value = gpu->submitted + 1;
+    const uint64_t value = gpu->submitted + 1, began = apus_trace_begin();
 
     for (uint32_t i = 0; i < n; i++) {
         APUS_BUG_IF(lists[i]->gpu != gpu || lists[i]->recording);
@@ -37,6 +38,7 @@ static apus_status submit_some(apus_gpu *gpu, apus_commands *const *lists, uint3
         APUSI_VK(gpu, "vkQueueSubmit", VK_ERROR_DEVICE_LOST);
     APUSI_VK(gpu, "vkQueueSubmit", gpu->vk.vkQueueSubmit(gpu->queue, 1, &info, VK_NULL_HANDLE));
     gpu->submitted = value;
+    apus_trace_end(began, "submit", NULL, "submission", value);
 fail:
     return st;
 }
@@ -86,9 +88,11 @@ apus_status apus_gpu_wait(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns)
     if (ticket > gpu->submitted)
         return apus_fail(APUS_ERR_ARG, "wait for submission %llu of %llu",
                          (unsigned long long)ticket, (unsigned long long)gpu->submitted);
+    const uint64_t began = apus_trace_begin();
     const VkResult result = apus_fault_now(APUS_FAULT_GPU_LOST)
                                 ? VK_ERROR_DEVICE_LOST
                                 : wait_for(gpu, ticket, timeout_ns ? timeout_ns : UINT64_MAX);
+    apus_trace_end(began, "wait", NULL, "submission", ticket);
     if (result == VK_TIMEOUT)
         return apus_fail(APUS_ERR_DEVICE, "%s: not done after %.3f s%s%s", gpu->physical.caps.name,
                          (double)timeout_ns * 1e-9, gpu->last_kernel[0] ? ", last kernel: " : "",
