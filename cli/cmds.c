@@ -8,6 +8,7 @@
 #include "cli_internal.h"
 #include "console.h"
 #include "str.h"
+#include "trace.h"
 
 #define RUN_BUILT(name) apus_cmd_##name
 #define RUN_REFUSED(name) NULL
@@ -94,6 +95,27 @@ static int usage_error(const char *prefix)
     return 2;
 }
 
+/* The command between opening and closing the trace, which a command that failed has too. */
+static apus_status run_traced(apus_cmd cmd, apus_args *args)
+{
+    apus_status st;
+
+    if (cmd == APUS_CMD_help || cmd == APUS_CMD_env)
+        return rows[cmd].run(args);
+    APUS_FORWARD(apus_trace_open(NULL));
+    st = rows[cmd].run(args);
+    char *text = st != APUS_OK ? apus_strdup(apus_error_text()) : NULL;
+    const apus_status closed = apus_trace_close();
+    if (st == APUS_OK)
+        return closed;
+    if (closed != APUS_OK)
+        apus_log(APUS_LOG_WARN, "%s", apus_error_text());
+    if (text)
+        apus_fail(st, "%s", text);
+    apus_free(text);
+    return st;
+}
+
 static int run(apus_cmd cmd, int argc, char **argv)
 {
     apus_args *args = NULL;
@@ -110,7 +132,7 @@ static int run(apus_cmd cmd, int argc, char **argv)
     if (st != APUS_OK)
         return usage_error(prefix);
     apus_args_log_hints(args);
-    st = rows[cmd].run(args);
+    st = run_traced(cmd, args);
     apus_console_close();
     if (st != APUS_OK) {
         const char *text = apus_error_text();

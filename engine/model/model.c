@@ -9,6 +9,7 @@
 #include "rms_norm.h"
 #include "rng.h"
 #include "rope.h"
+#include "trace.h"
 
 static apus_status add_weight(void *user, const char *name, uint32_t rows, uint32_t cols,
                               bool target)
@@ -136,6 +137,7 @@ apus_status apus_model_open(apus_model **out, const char *path, const apus_model
 {
     apus_status st;
     apus_model *m = apus_alloc(sizeof(*m));
+    const uint64_t began = apus_trace_begin();
 
     *out = NULL;
     if (!m)
@@ -155,6 +157,7 @@ apus_status apus_model_open(apus_model **out, const char *path, const apus_model
         APUS_TRY(make_rope(m));
         APUS_TRY(apus_model_load(m));
     }
+    apus_trace_end(began, "open model", path, "bytes", m->weight_bytes);
     *out = m;
     return APUS_OK;
 

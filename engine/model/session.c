@@ -6,6 +6,7 @@
 #include "matmul.h"
 #include "os.h"
 #include "sample.h"
+#include "trace.h"
 
 #define MAX_PLANS 64
 
@@ -347,9 +348,10 @@ static apus_status run(apus_session *s, const apus_session_item *items, uint32_t
     APUS_FORWARD(find_bucket(s, tokens, n_items, every_row, &b));
     for (uint32_t i = 0; i < n_items; i++)
         APUS_FORWARD(apus_cache_reserve(&s->cache, items[i].sequence, items[i].n));
-    const uint64_t start = apus_now_ns();
+    const uint64_t start = apus_now_ns(), began = apus_trace_begin();
     fill_step(s, b, items, n_items);
     s->host_ns += apus_now_ns() - start;
+    apus_trace_end(began, "batch", NULL, "tokens", tokens);
     APUS_FORWARD(apus_plan_run(b->plan, cancel));
     s->host_ns += apus_plan_host_ns(b->plan);
     for (uint32_t i = 0; i < n_items; i++)

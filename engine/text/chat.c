@@ -8,6 +8,7 @@
  * is never trained, nothing comes before it. */
 #include "os.h"
 #include "text_internal.h"
+#include "trace.h"
 
 typedef struct apusi_builder {
     const apus_tokenizer *t;
@@ -369,7 +370,11 @@ apus_status apus_encode_infer(apus_encoded *out, const apus_tokenizer *t, const 
                               const apus_message *messages, size_t n,
                               const apus_encode_params *params)
 {
-    return encode(out, t, tmpl, messages, n, params, false);
+    const uint64_t began = apus_trace_begin();
+    const apus_status st = encode(out, t, tmpl, messages, n, params, false);
+
+    apus_trace_end(began, "tokenize", "prompt", "tokens", out->n);
+    return st;
 }
 
 void apus_encoded_release(apus_encoded *encoded)

@@ -12,6 +12,7 @@
 #include "file.h"
 #include "json.h"
 #include "safetensors.h"
+#include "trace.h"
 #include "trainer_internal.h"
 
 #define FORMAT_VERSION 1
@@ -125,6 +126,7 @@ apus_status apusi_checkpoint_write(apusi_trainer *t, uint64_t step, double epoch
     apus_status st;
     char *path = apus_format("%s/checkpoint-%llu", t->folder, (unsigned long long)step);
     char *tmp = path ? apus_format("%s.tmp", path) : NULL;
+    const uint64_t began = apus_trace_begin();
 
     t->recovery.saving = true;
     if (!path || !tmp)
@@ -161,6 +163,7 @@ apus_status apusi_checkpoint_write(apusi_trainer *t, uint64_t step, double epoch
     apusi_folder_trim(t);
     APUS_TRY(apusi_recovery_mark(t));
     t->recovery.saving = false;
+    apus_trace_end(began, "checkpoint", t->last_checkpoint, "step", step);
     if (t->cb->checkpoint)
         t->cb->checkpoint(t->cb->user, t->last_checkpoint);
 fail:

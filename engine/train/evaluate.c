@@ -1,5 +1,6 @@
 /* evaluate.c - loss and token accuracy on the validation rows. */
 #include "os.h"
+#include "trace.h"
 #include "trainer_internal.h"
 
 static apus_status evaluate(apusi_trainer *t, uint64_t step, double epoch)
@@ -34,8 +35,11 @@ static apus_status evaluate(apusi_trainer *t, uint64_t step, double epoch)
 
 apus_status apusi_evaluate(apusi_trainer *t, uint64_t step, double epoch)
 {
+    const uint64_t began = apus_trace_begin();
+
     t->recovery.evaluating = true;
     APUS_FORWARD(evaluate(t, step, epoch));
+    apus_trace_end(began, "evaluate", NULL, "step", step);
     t->recovery.evaluating = false;
     return APUS_OK;
 }

@@ -6,6 +6,7 @@
 #include "os.h"
 #include "plots.h"
 #include "report.h"
+#include "trace.h"
 #include "trainer_internal.h"
 
 static apus_status closing_lines(apusi_trainer *t, double epoch, double seconds)
@@ -118,6 +119,7 @@ apus_status apusi_finish(apusi_trainer *t, double epoch)
     size_t n = 0;
     char *images = apus_path_join(t->folder, "images");
     const double seconds = apusi_elapsed(t);
+    const uint64_t began = apus_trace_begin();
 
     if (!images)
         return APUS_ERR_MEMORY;
@@ -133,6 +135,7 @@ apus_status apusi_finish(apusi_trainer *t, double epoch)
     if (t->p->tensorboard && apus_plots_draw(images, curves, n) != APUS_OK)
         apus_log(APUS_LOG_WARN, "no pictures: %s", apus_error_text());
     APUS_TRY(write_report(t, curves, n, seconds));
+    apus_trace_end(began, "report", NULL, NULL, 0);
 fail:
     apus_curves_release(curves, n);
     apus_free(images);

@@ -1,4 +1,5 @@
 /* rows.c - rows of a data set as token ids and labels, packed, ready for micro batches. */
+#include "trace.h"
 #include "trainer_internal.h"
 
 void apusi_rows_release(apusi_rows *rows)
@@ -88,6 +89,8 @@ apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows 
         .truncation = t->p->truncation,
     };
 
+    const uint64_t began = apus_trace_begin();
+
     if (n == 0)
         return APUS_OK;
     out->at = apus_calloc(n, sizeof(*out->at));
@@ -97,6 +100,7 @@ apus_status apusi_rows_encode(apusi_trainer *t, apus_data_part part, apusi_rows 
         return APUS_ERR_MEMORY;
     for (size_t i = 0; i < n; i++)
         APUS_FORWARD(add(t, out, apus_data_get(t->data, part, i), (uint32_t)i, &params));
+    apus_trace_end(began, "tokenize", part == APUS_DATA_TRAIN ? "train" : "val", "rows", n);
     if (out->dropped)
         apus_log(APUS_LOG_INFO,
                  "Dataset filtered, origin length: %zu, filtered dataset length: %zu", n, out->n);

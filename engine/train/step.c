@@ -6,6 +6,7 @@
 #include "os.h"
 #include "rng.h"
 #include "step_internal.h"
+#include "trace.h"
 
 #define FIRST_SCALE 65536.0
 #define MOST_SCALE 16777216.0
@@ -205,12 +206,13 @@ static apus_status run_micro(apus_train_step *s, const apus_train_sequence *seqs
     if (n < 1 || n > APUS_TRAIN_MOST_SEQUENCES || tokens == 0)
         return apus_fail(APUS_ERR_ARG, "a micro batch of %u sequences and %u tokens", n, tokens);
     APUS_FORWARD(find_micro(s, tokens, n, evaluation, &b));
-    const uint64_t start = apus_now_ns();
+    const uint64_t start = apus_now_ns(), began = apus_trace_begin();
     APUS_FORWARD(apusi_micro_fill(s, b, seqs, n, &step, &labels));
     step.vars[APUS_VAR_STEP] = (uint32_t)number;
     step.vars[APUS_VAR_SEED] = seed;
     set_f32(step.vars, APUS_VAR_LOSS_SCALE, scale * s->scale.scale);
     s->host_ns += apus_now_ns() - start;
+    apus_trace_end(began, "batch", evaluation ? "evaluation" : NULL, "tokens", tokens);
     APUS_FORWARD(apus_plan_run(b->plan, cancel));
     s->host_ns += apus_plan_host_ns(b->plan);
     return APUS_OK;

@@ -4,6 +4,7 @@
 
 #include "file.h"
 #include "os.h"
+#include "trace.h"
 #include "trainer_internal.h"
 
 #define MOST_OVERFLOWS 10u /* updates in a row that overflow without a loss scale */
@@ -69,11 +70,15 @@ static apus_status open_texts(apusi_trainer *t)
     apus_status st;
     apus_checkpoint *ck = NULL;
 
+    uint64_t began = apus_trace_begin();
     APUS_TRY(apus_checkpoint_open(&ck, t->p->model));
     APUS_TRY(apus_tokenizer_open(&t->tokenizer, t->p->model));
     APUS_TRY(choose_template(t, ck));
     APUS_TRY(choose_pack_length(t, ck));
+    apus_trace_end(began, "open tokenizer", t->p->model, NULL, 0);
+    began = apus_trace_begin();
     APUS_TRY(apus_data_open(&t->data, &t->p->data));
+    apus_trace_end(began, "open data set", NULL, "rows", apus_data_count(t->data, APUS_DATA_TRAIN));
     APUS_TRY(apusi_rows_encode(t, APUS_DATA_TRAIN, &t->train));
     APUS_TRY(apusi_rows_encode(t, APUS_DATA_VAL, &t->val));
     if (t->train.n == 0)
@@ -319,8 +324,10 @@ static apus_status loop(apusi_trainer *t, double *epoch)
 
     *epoch = 0;
     while (apus_sampler_next(t->sampler, &s)) {
+        const uint64_t began = apus_trace_begin();
         t->recovery.step = s.number;
         apus_status st = run_step(t, &s, &numbers);
+        apus_trace_end(began, "step", NULL, "step", s.number);
         if (st == APUS_OK) {
             last = s.number;
             apusi_recovery_progress(t, last);
@@ -390,7 +397,9 @@ apus_status apus_train(const apus_train_params *params, const apus_train_callbac
     t.save_every = interval(params->save_strategy, params->save_steps, t.plan.max_steps);
     if (params->resume)
         APUS_TRY(apusi_checkpoint_types(&t, params->resume));
+    const uint64_t began = apus_trace_begin();
     APUS_TRY(apusi_fit_check(&t));
+    apus_trace_end(began, "count memory", NULL, NULL, 0);
     APUS_TRY(apusi_model_prepare(&t));
     APUS_TRY(apusi_step_prepare(&t));
     APUS_TRY(tell_plan(&t));

@@ -5,6 +5,7 @@
 #include "adapters.h"
 #include "os.h"
 #include "session.h"
+#include "trace.h"
 
 #define CHUNK 512u
 
@@ -214,14 +215,17 @@ apus_status apus_generate(apus_generator *g, const uint32_t *prompt, size_t n,
     APUS_FORWARD(reuse(g, prompt, n, p->adapter, sampling.repetition_penalty != 1));
     result->reused = g->n_text;
     APUS_FORWARD(make_plans(g, (uint32_t)n, p->max_new_tokens != 1));
-    const uint64_t start = apus_now_ns();
+    const uint64_t start = apus_now_ns(), began = apus_trace_begin();
     const apus_status st = prefill(g, prompt, (uint32_t)n, &item, p->cancel, &next);
     if (st == APUS_ERR_CANCELLED)
         return APUS_OK;
     APUS_FORWARD(st);
     const uint64_t first = apus_now_ns();
+    apus_trace_end(began, "prefill", NULL, "tokens", n - result->reused);
+    const uint64_t decoding = apus_trace_begin();
     result->prefill_s = (double)(first - start) * 1e-9;
     APUS_FORWARD(decode(g, &item, p, next, result));
     result->decode_s = (double)(apus_now_ns() - first) * 1e-9;
+    apus_trace_end(decoding, "decode", NULL, "tokens", result->new_tokens);
     return APUS_OK;
 }
