@@ -19,8 +19,8 @@ typedef struct apus_plan apus_plan;
 apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu);
 void apus_exec_destroy(apus_exec **exec);
 apus_gpu *apus_exec_gpu(const apus_exec *exec);
-/* Plans made from now on submit at most `share` (0, 1] of the usual work at once; results are the
- * same bits. */
+/* From now on at most `share` (0, 1] of the usual work is submitted at once; results are the same
+ * bits.  Plans that were made before keep their lists, which are the least that is submitted. */
 void apus_exec_bound(apus_exec *exec, double share);
 
 typedef struct apus_plan_params {
@@ -52,6 +52,12 @@ apus_status apus_plan_estimate(apus_plan_info *info, apus_list *list, apus_graph
 apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
                              const apus_plan_params *params);
 void apus_plan_destroy(apus_plan **plan);
+/* How the last step was submitted. */
+typedef struct apus_plan_bound {
+    uint32_t submissions;
+    double longest_s; /* of one, as it was estimated from the steps before */
+} apus_plan_bound;
+apus_plan_bound apus_plan_bounded(const apus_plan *plan);
 const apus_plan_info *apus_plan_about(const apus_plan *plan);
 const apus_list *apus_plan_list(const apus_plan *plan);
 

@@ -6,6 +6,7 @@
 
 #define APUSI_ARENAS 8
 #define APUSI_SLOTS 2
+#define APUSI_KINDS 4 /* of live rows that estimates tell apart */
 
 /* Scratch memory: blocks of at most the device's largest allocation.  Plans hold references; a
  * larger plan makes a larger arena, and the old one goes with its last plan. */
@@ -23,12 +24,16 @@ struct apus_exec {
     apus_gpu *gpu;
     apusi_arena *arena;     /* the newest, largest one */
     apusi_profile *profile; /* NULL: nothing is profiled */
-    double share;           /* of a segment's usual work */
+    double share;           /* of a submission's usual work */
 };
 
 typedef struct apusi_segment {
     apus_commands *commands;
-    uint32_t first, n; /* items */
+    uint32_t first, n;               /* items */
+    double fixed, live[APUSI_KINDS]; /* seconds as estimated: whatever is live; of all live rows */
+    double estimate;                 /* of the step submitted last */
+    double ratio, worst;             /* measured over estimated: smoothed; of late */
+    uint32_t measured;               /* so often, while that is new */
     /* In the last step, for the trace: */
     uint64_t ticket, submitted_ns, done_ns;
 } apusi_segment;
@@ -45,11 +50,17 @@ struct apus_plan {
     uint64_t slot_ticket[APUSI_SLOTS];
     uint32_t slot;
     apusi_segment *segments;
+    apus_commands **lists; /* those of the segments, side by side */
     uint32_t n_segments;
+    apus_rows kinds[APUSI_KINDS];
+    uint32_t n_kinds;
+    uint64_t steps;        /* whole ones that are done */
+    uint64_t submitted_ns; /* the last step */
+    apus_plan_bound bound;
     bool profile;
-    apusi_timeline *timeline; /* NULL: steps are not traced */
-    uint64_t copy_ticket;     /* of the last step, for the trace */
-    bool uncounted;           /* the last step was not added to profile and trace yet */
+    apusi_timeline *timeline;                /* NULL: steps are not traced */
+    uint64_t copy_ticket, copy_submitted_ns; /* of the last step, for the trace */
+    bool uncounted; /* the last step was not added to profile and trace yet */
     uint64_t host_ns;
     char *name;
 };

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#include "exec_internal.h"
+#include "bound.h"
 
 struct apusi_profile {
     apus_profile_row *rows;
@@ -54,23 +54,6 @@ static apus_status find_row(apusi_profile *p, const apus_item *item, apus_profil
     return APUS_OK;
 }
 
-/* The part of an item's rows that was live in a step with these variables. */
-static double live_part(const apus_list *list, const apus_item *item, const uint32_t *vars)
-{
-    const apus_tensor *in = item->node && item->node->n_in ? item->node->in[0] : NULL;
-    apus_rows rows = APUS_ROWS_ALL;
-
-    if (item->slot >= 0)
-        rows = list->slots[item->slot].rows;
-    else if (in)
-        rows = in->rows;
-    if (rows.var < 0 || rows.max == 0)
-        return 1;
-    const uint32_t var = vars[rows.var];
-    const uint32_t n = var > rows.skip ? var - rows.skip : 0;
-    return n < rows.max ? (double)n / rows.max : 1;
-}
-
 static void add_item(apus_profile_row *row, const apus_item *item, double part, const double *ns)
 {
     row->calls++;
@@ -103,7 +86,8 @@ static apus_status add_segment(apus_plan *plan, const apusi_segment *s, const ui
         if (item->kind != APUS_ITEM_DISPATCH)
             continue;
         APUS_FORWARD(find_row(p, item, &row));
-        add_item(row, item, live_part(&plan->list, item, vars), k < n ? &p->ns[k] : NULL);
+        add_item(row, item, apusi_live_part(apusi_item_rows(&plan->list, item), vars),
+                 k < n ? &p->ns[k] : NULL);
         k++;
     }
     return APUS_OK;

@@ -1,37 +1,5 @@
-/* record.c - from a list to command buffers: segments bounded by estimated time, so that no
- * submission runs into a watchdog and a cancel token is honoured soon. */
-#include "exec_internal.h"
-
-/* Work of one segment; constants of a slow device of each class, so that the bound holds. */
-static double segment_seconds(const apus_caps *caps, const apus_item *item)
-{
-    const bool cpu = caps->device_class == APUS_CLASS_CPU;
-
-    return item->flops / (cpu ? 30e9 : 500e9) + item->moved / (cpu ? 5e9 : 30e9) + 5e-6;
-}
-
-#define SEGMENT_SECONDS 0.1
-
-static apus_status cut(apus_plan *plan)
-{
-    const apus_list *list = &plan->list;
-    const double most = SEGMENT_SECONDS * plan->exec->share;
-    double seconds = 0;
-
-    plan->segments = apus_calloc(list->n_items + 1, sizeof(*plan->segments));
-    if (!plan->segments)
-        return APUS_ERR_MEMORY;
-    for (uint32_t i = 0; i < list->n_items; i++) {
-        const double s = segment_seconds(apus_gpu_caps(plan->exec->gpu), &list->items[i]);
-        if (plan->n_segments == 0 || seconds + s > most) {
-            plan->segments[plan->n_segments++] = (apusi_segment) { .first = i };
-            seconds = 0;
-        }
-        plan->segments[plan->n_segments - 1].n++;
-        seconds += s;
-    }
-    return APUS_OK;
-}
+/* record.c - from a list to command buffers, one for each segment that bound.c cut. */
+#include "bound.h"
 
 static apus_status record_item(apus_plan *plan, apus_commands *c, const apus_item *item)
 {
@@ -61,7 +29,7 @@ static apus_status record_segment(apus_plan *plan, apusi_segment *s)
 {
     APUS_FORWARD(apus_commands_create(plan->exec->gpu, &s->commands));
     apus_commands_profile(s->commands, plan->profile || plan->timeline);
-    apus_commands_time(s->commands, plan->timeline);
+    apus_commands_time(s->commands, true);
     APUS_FORWARD(apus_commands_begin(s->commands));
     apus_commands_barrier(s->commands); /* behind the segment or copy before */
     for (uint32_t i = 0; i < s->n; i++) {
@@ -77,9 +45,14 @@ apus_status apusi_record(apus_plan *plan)
 {
     apus_gpu *gpu = plan->exec->gpu;
 
-    APUS_FORWARD(cut(plan));
-    for (uint32_t i = 0; i < plan->n_segments; i++)
+    APUS_FORWARD(apusi_bound_cut(plan));
+    plan->lists = apus_calloc(plan->n_segments + 1, sizeof(apus_commands *));
+    if (!plan->lists)
+        return APUS_ERR_MEMORY;
+    for (uint32_t i = 0; i < plan->n_segments; i++) {
         APUS_FORWARD(record_segment(plan, &plan->segments[i]));
+        plan->lists[i] = plan->segments[i].commands;
+    }
     for (uint32_t i = 0; i < APUSI_SLOTS; i++) {
         APUS_FORWARD(apus_commands_create(gpu, &plan->copies[i]));
         apus_commands_time(plan->copies[i], plan->timeline);

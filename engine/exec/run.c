@@ -1,7 +1,7 @@
 /* run.c - making plans and running them: shared scratch memory, step slots, submission.  exec.h. */
 #include "barrier.h"
+#include "bound.h"
 #include "env.h"
-#include "exec_internal.h"
 #include "os.h"
 #include "plan.h"
 #include "profile.h"
@@ -186,6 +186,7 @@ static apus_status collect(apus_plan *plan)
     if (!plan->uncounted)
         return APUS_OK;
     plan->uncounted = false;
+    apusi_bound_learn(plan, (double)(apus_now_ns() - plan->submitted_ns) * 1e-9);
     if (plan->profile)
         APUS_FORWARD(apusi_profile_collect(plan));
     return plan->timeline ? apusi_timeline_collect(plan) : APUS_OK;
@@ -216,6 +217,7 @@ void apus_plan_destroy(apus_plan **plan)
     arena_unref(p->exec, p->arena);
     apus_list_release(&p->list);
     apus_free(p->segments);
+    apus_free(p->lists);
     apus_free(p->name);
     apus_free(p);
     *plan = NULL;
@@ -224,6 +226,11 @@ void apus_plan_destroy(apus_plan **plan)
 const apus_plan_info *apus_plan_about(const apus_plan *plan)
 {
     return &plan->info;
+}
+
+apus_plan_bound apus_plan_bounded(const apus_plan *plan)
+{
+    return plan->bound;
 }
 
 const apus_list *apus_plan_list(const apus_plan *plan)
@@ -264,21 +271,25 @@ static void fill_grids(const apus_plan *plan, uint32_t *words)
     }
 }
 
-/* Submit one list of the step in `slot`; what is in flight is known even if a later one fails. */
-static apus_status submit_one(apus_plan *plan, apus_commands *c, uint32_t slot, uint64_t *ticket)
+/* Submit lists of the step in `slot`; what is in flight is known even if a later one fails. */
+static apus_status submit(apus_plan *plan, apus_commands *const *lists, uint32_t n, uint32_t slot,
+                          uint64_t *ticket)
 {
-    APUS_FORWARD(apus_gpu_submit(plan->exec->gpu, &c, 1, ticket));
+    APUS_FORWARD(apus_gpu_submit(plan->exec->gpu, lists, n, ticket));
     plan->slot_ticket[slot] = *ticket;
     return APUS_OK;
 }
 
-static apus_status submit_segment(apus_plan *plan, uint32_t i, uint32_t slot, uint64_t *ticket)
+/* The next submission, of the segments from *at on. */
+static apus_status submit_group(apus_plan *plan, uint32_t *at, uint32_t slot, uint64_t *ticket)
 {
-    apusi_segment *s = &plan->segments[i];
+    const uint32_t first = *at, n = apusi_bound_group(plan, first);
     const uint64_t now = apus_trace_begin();
 
-    APUS_FORWARD(submit_one(plan, s->commands, slot, ticket));
-    if (plan->timeline) {
+    APUS_FORWARD(submit(plan, plan->lists + first, n, slot, ticket));
+    *at += n;
+    for (uint32_t i = first; plan->timeline && i < *at; i++) {
+        apusi_segment *s = &plan->segments[i];
         s->ticket = *ticket;
         s->submitted_ns = now;
         s->done_ns = 0;
@@ -294,13 +305,17 @@ static apus_status begin_step(apus_plan *plan, uint64_t *ticket)
     const uint64_t start = apus_now_ns();
 
     fill_grids(plan, plan->slots[slot].host);
-    APUS_FORWARD(submit_one(plan, plan->copies[slot], slot, ticket));
+    APUS_FORWARD(submit(plan, &plan->copies[slot], 1, slot, ticket));
     plan->host_ns += apus_now_ns() - start;
     const uint64_t copy_ticket = *ticket;
     if (plan->slot_ticket[before])
         APUS_FORWARD(wait_for(plan, plan->slot_ticket[before]));
     APUS_FORWARD(collect(plan));
     plan->copy_ticket = copy_ticket;
+    plan->copy_submitted_ns = start;
+    plan->submitted_ns = apus_now_ns();
+    apusi_bound_step(plan, plan->slots[slot].host);
+    plan->host_ns += apus_now_ns() - plan->submitted_ns;
     return APUS_OK;
 }
 
@@ -310,8 +325,8 @@ apus_status apus_plan_submit(apus_plan *plan, uint64_t *ticket)
 
     APUS_FORWARD(begin_step(plan, ticket));
     const uint64_t start = apus_now_ns();
-    for (uint32_t i = 0; i < plan->n_segments; i++)
-        APUS_FORWARD(submit_segment(plan, i, slot, ticket));
+    for (uint32_t at = 0; at < plan->n_segments;)
+        APUS_FORWARD(submit_group(plan, &at, slot, ticket));
     plan->slot = (slot + 1) % APUSI_SLOTS;
     plan->uncounted = true;
     plan->host_ns += apus_now_ns() - start;
@@ -337,13 +352,13 @@ apus_status apus_plan_run(apus_plan *plan, const apus_cancel *cancel)
         return apus_plan_wait(plan, ticket);
     }
     APUS_FORWARD(begin_step(plan, &ticket));
-    for (uint32_t i = 0; i < plan->n_segments; i++) {
+    for (uint32_t at = 0; at < plan->n_segments;) {
         if (cancel->requested) {
             APUS_FORWARD(apus_plan_wait(plan, ticket));
             return apus_fail(APUS_ERR_CANCELLED, "cancelled");
         }
         before = ticket; /* one submission runs while the next is queued */
-        APUS_FORWARD(submit_segment(plan, i, slot, &ticket));
+        APUS_FORWARD(submit_group(plan, &at, slot, &ticket));
         APUS_FORWARD(apus_plan_wait(plan, before));
     }
     plan->slot = (slot + 1) % APUSI_SLOTS;

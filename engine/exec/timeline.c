@@ -107,6 +107,9 @@ apus_status apusi_timeline_collect(apus_plan *plan)
     apus_span copy;
 
     /* All of them first: where clocks are told from submissions, each says something. */
+    if (plan->n_segments)
+        apus_gpu_clock_sync(plan->exec->gpu, plan->copies[slot], plan->copies[slot],
+                            plan->copy_submitted_ns, plan->segments[0].done_ns);
     for (uint32_t i = 0; i < plan->n_segments; i++) {
         const apusi_segment *s = &plan->segments[i];
         apus_gpu_clock_sync(plan->exec->gpu, s->commands, s->commands, s->submitted_ns, s->done_ns);

@@ -145,6 +145,8 @@ void apus_gpu_clock_sync(apus_gpu *gpu, apus_commands *first, apus_commands *las
 bool apus_commands_span(apus_commands *c, apus_span *out);
 apus_status apus_commands_spans(apus_commands *c, apus_span *spans, uint32_t room, uint32_t *n);
 
+#define APUS_SUBMIT_LISTS 512 /* of one submission; more make several */
+
 /* Submit lists in order.  A list may be submitted again once its last submission is done.
  * *ticket is waited for with apus_gpu_wait.  Errors: APUS_ERR_LOST (with the kernel submitted last;
  * a lost device can only be destroyed), APUS_ERR_DEVICE, APUS_ERR_MEMORY. */

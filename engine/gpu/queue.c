@@ -6,13 +6,12 @@
 #include "gpu_internal.h"
 #include "trace.h"
 
-#define MOST_LISTS 64 /* command buffers of one VkSubmitInfo */
 #define SETTLE_NS (10ull * 1000 * 1000 * 1000)
 
 static apus_status submit_some(apus_gpu *gpu, apus_commands *const *lists, uint32_t n)
 {
     apus_status st = APUS_OK;
-    VkCommandBuffer buffers[MOST_LISTS];
+    VkCommandBuffer buffers[APUS_SUBMIT_LISTS];
     const uint64_t value = gpu->submitted + 1, began = apus_trace_begin();
 
     for (uint32_t i = 0; i < n; i++) {
@@ -49,8 +48,9 @@ apus_status apus_gpu_submit(apus_gpu *gpu, apus_commands *const *lists, uint32_t
     *ticket = gpu->submitted;
     if (gpu->lost) /* described when it was seen */
         return APUS_ERR_LOST;
-    for (uint32_t at = 0; at < n; at += MOST_LISTS)
-        APUS_FORWARD(submit_some(gpu, lists + at, n - at < MOST_LISTS ? n - at : MOST_LISTS));
+    for (uint32_t at = 0; at < n; at += APUS_SUBMIT_LISTS)
+        APUS_FORWARD(
+            submit_some(gpu, lists + at, n - at < APUS_SUBMIT_LISTS ? n - at : APUS_SUBMIT_LISTS));
     *ticket = gpu->submitted;
     return APUS_OK;
 }

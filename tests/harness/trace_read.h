@@ -126,9 +126,14 @@ static inline size_t trace_inside(const trace_read *t)
         submit = trace_host(t, "submit", e->submission, false);
         wait = trace_host(t, "wait", e->submission, true);
         n++;
-        if (!submit || !wait || e->begin_us < submit->begin_us - t->slack_us ||
-            e->end_us > wait->end_us + t->slack_us)
-            outside++;
+        if (submit && wait && e->begin_us >= submit->begin_us - t->slack_us &&
+            e->end_us <= wait->end_us + t->slack_us)
+            continue;
+        if (!outside++)
+            harness_check(false, __FILE__, __LINE__,
+                          "%s of submission %llu: [%.3f, %.3f] us is not in [%.3f, %.3f], %s",
+                          e->name, (unsigned long long)e->submission, e->begin_us, e->end_us,
+                          submit ? submit->begin_us : -1.0, wait ? wait->end_us : -1.0, t->clock);
     }
     CHECK_EQ_U64(outside, 0);
     return n;
