@@ -10,7 +10,9 @@
  *   out of memory   half the rows in a micro batch, twice as many of them: the same rows in a step,
  *                   summed in another order
  *
- * A run that fails again and again without a new step in between ends. */
+ * After 100 steps without a loss the work in a submission is doubled again; a device that is lost
+ * after that has to do twice as many steps first.  A run that fails again and again without a new
+ * step in between ends. */
 #include <math.h>
 #include <stdio.h>
 
@@ -20,6 +22,8 @@
 
 #define MOST_TRIES 3u
 #define MOST_HALVINGS 10u /* of a submission; one dispatch is the least there is */
+#define PATIENCE 100u     /* steps before half of that is taken back */
+#define MOST_PATIENCE (64 * PATIENCE)
 
 /* ---- before anything fails ---- */
 
@@ -56,10 +60,34 @@ void apusi_recovery_release(apusi_recovery *r)
     apus_free(r->from);
 }
 
+static void set_share(const apusi_trainer *t)
+{
+    apus_exec_bound(t->model->exec, ldexp(1, -(int)t->recovery.halvings));
+}
+
+static void raise_share(apusi_trainer *t, uint64_t step)
+{
+    apusi_recovery *r = &t->recovery;
+    char share[32] = "all";
+
+    if (!r->halvings || ++r->good < r->patience)
+        return;
+    r->good = 0;
+    r->halvings--;
+    set_share(t);
+    if (r->halvings)
+        snprintf(share, sizeof(share), "1/%u", 1u << r->halvings);
+    apus_log(APUS_LOG_INFO,
+             "step %llu: the device was not lost for %u steps; %s of the work in a "
+             "submission again",
+             (unsigned long long)step, r->patience, share);
+}
+
 void apusi_recovery_progress(apusi_trainer *t, uint64_t step)
 {
     apusi_recovery *r = &t->recovery;
 
+    raise_share(t, step);
     if (step <= r->furthest)
         return;
     r->furthest = step;
@@ -128,6 +156,10 @@ static void halve(apusi_trainer *t, apus_status st, apus_str *what)
         halve_batch(t, what);
     } else if (st == APUS_ERR_LOST && r->halvings < MOST_HALVINGS) {
         r->halvings++;
+        r->good = 0;
+        r->patience = r->patience ? 2 * r->patience : PATIENCE;
+        if (r->patience > MOST_PATIENCE)
+            r->patience = MOST_PATIENCE;
         apus_str_addf(what, "1/%u of the work in a submission", 1u << r->halvings);
     } else {
         apus_str_add(what, "everything as it was");
@@ -201,7 +233,7 @@ static apus_status reopen(apusi_trainer *t)
     r->params.resume = r->from;
     forget_numbers(t);
     APUS_FORWARD(apusi_model_prepare(t));
-    apus_exec_bound(t->model->exec, ldexp(1, -(int)r->halvings));
+    set_share(t);
     APUS_FORWARD(apusi_step_prepare(t));
     APUS_FORWARD(apus_run_log_rewind(t->log, &r->log_mark));
     if (t->board)

@@ -46,10 +46,11 @@ typedef struct apusi_recovery {
     uint64_t first_step;      /* done before the run began */
     uint64_t step, furthest;  /* being run; the most that were done */
     bool evaluating, saving, reopening;
-    uint32_t tries;         /* since a step was done that had not been */
-    uint32_t halvings;      /* of the work in a submission */
-    uint64_t peak;          /* device memory before it was closed */
-    uint64_t host_failures; /* of allocations, before the first step */
+    uint32_t tries;          /* since a step was done that had not been */
+    uint32_t halvings;       /* of the work in a submission */
+    uint32_t good, patience; /* steps since the last one, or since one was taken back; until then */
+    uint64_t peak;           /* device memory before it was closed */
+    uint64_t host_failures;  /* of allocations, before the first step */
     /* Where logs and batches stood at the newest checkpoint, or at the beginning. */
     apus_log_mark log_mark;
     uint64_t board_mark;
