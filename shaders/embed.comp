@@ -5,7 +5,7 @@
  *
  * Four elements an invocation, the grid folded into two dimensions. */
 #extension GL_GOOGLE_include_directive : require
-#include "mem.glsl"
+#include "quant.glsl"
 #include "args/embed.h"
 
 layout(local_size_x_id = 0) in;
@@ -23,11 +23,7 @@ void main()
         return;
     const uint id = BufU(p.ids).v[t];
     vec4 y = vec4(0.0);
-    if (id < p.vocab) {
-        vec2 scale = vec2(0.0);
-        if (W_TYPE > APUS_BF16)
-            scale = apus_block_scale(W_TYPE, p.scales, id, p.scale_words, i >> 3);
-        y = apus_weight4(W_TYPE, p.w, id, cols4, i, scale);
-    }
+    if (id < p.vocab)
+        y = apus_weight4(W_TYPE, p.w, p.scales, p.scale_words, id, cols4, i);
     apus_store4(TYPE, p.y, at, y);
 }

@@ -7,7 +7,7 @@
  * The plain algorithm, right for every shape: one element an invocation (two of y in 16 bits), f32
  * sums in the order of k. */
 #extension GL_GOOGLE_include_directive : require
-#include "mem.glsl"
+#include "quant.glsl"
 #include "args/matmul.h"
 
 layout(local_size_x_id = 0) in;
@@ -25,8 +25,7 @@ float weight1(uint row, uint cols, uint i)
 {
     if (B_TYPE <= APUS_BF16)
         return apus_load1(B_TYPE, p.b, row * cols + i);
-    const vec2 scale = apus_block_scale(B_TYPE, p.scales, row, p.scale_words, i >> 5);
-    return apus_weight4(B_TYPE, p.b, row, cols >> 2, i >> 2, scale)[i & 3u];
+    return apus_weight4(B_TYPE, p.b, p.scales, p.scale_words, row, cols >> 2, i >> 2)[i & 3u];
 }
 
 void main()

@@ -16,7 +16,7 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-#include "mem.glsl"
+#include "quant.glsl"
 #include "args/matmul.h"
 
 layout(local_size_x_id = 0) in;
@@ -31,14 +31,16 @@ layout(push_constant) uniform Push { apus_matmul_push p; };
 #define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
-/* A word has PER weights; a piece is a word for each lane, CHUNK weights; a turn has PIECES. */
+/* A word has PER weights; a piece is a word for each lane, CHUNK weights; a turn has PIECES.  A
+ * scale is of GRAIN weights. */
 const uint SHIFT = B_TYPE == APUS_F32 ? 0 : B_TYPE <= APUS_BF16 ? 1 : B_TYPE == APUS_Q8_0 ? 2 : 3;
-const uint PER = 1 << SHIFT, CHUNK = LANES << SHIFT, PIECES = TURN / CHUNK, BLOCKS = TURN / 32;
-const bool QUANT = B_TYPE > APUS_BF16;
+const uint PER = 1 << SHIFT, CHUNK = LANES << SHIFT, PIECES = TURN / CHUNK;
+const uint GRAIN = B_TYPE == APUS_Q6_K ? 16 : 32;
+const bool QUANT = B_TYPE > APUS_BF16, OFFSET = QUANT && B_TYPE != APUS_Q8_0;
 
 uint lane;
 float x[M * PIECES * PER]; /* the lane's elements of a: of each row PER of each piece */
-float x_sum[M * PIECES];   /* of q4: their sums */
+float x_sum[M * PIECES];   /* where quants have an offset: their sums */
 float sum[M * LANES];
 
 /* Element LANES i + lane of those of a that begin at eight `at`. */
@@ -96,9 +98,9 @@ uint own_word(uint at, uint j)
     return w;
 }
 
-/* The products of a word and the lane's elements of a from number `at` on; of quants, without the
- * scale. */
-float products(uint w, uint at)
+/* The products of a word and the lane's elements of a from number `at` on; of quants, with their
+ * upper bits, without the scale. */
+float products(uint w, uint high, uint at)
 {
     if (B_TYPE == APUS_F32)
         return uintBitsToFloat(w) * x[at];
@@ -110,20 +112,36 @@ float products(uint w, uint at)
     }
     float part = 0.0;
     [[unroll]] for (uint i = 0; i < PER / 4; i++) {
-        const vec4 b = B_TYPE == APUS_Q8_0 ? apus_sbytes(w) : apus_nibbles(w, i);
+        const vec4 b = apus_quad(B_TYPE, w, high, lane * PER / 4 + i, vec2(1.0, 0.0));
         [[unroll]] for (uint e = 0; e < 4; e++)
             part = fma(b[e], x[at + 4 * i + e], part);
     }
     return part;
 }
 
-/* The scale and offset that the lane's words of piece j have, of those of a turn's blocks. */
-vec2 own_scale(vec2 scales[BLOCKS], uint j)
+/* The upper bits, scale and offset of the lane's word of a piece that begins at element k. */
+uint own_high(uint n, uint k)
 {
-    vec2 s = scales[j * CHUNK / 32];
+    uint high = apus_high(B_TYPE, p.scales, n, p.scale_words, k / 16);
 
-    [[unroll]] for (uint i = 1; i < CHUNK / 32; i++)
-        s = lane * PER / 32 == i ? scales[j * CHUNK / 32 + i] : s;
+    if (apus_has_high(B_TYPE))
+        [[unroll]] for (uint i = GRAIN; i < CHUNK; i += GRAIN) {
+            const uint there = apus_high(B_TYPE, p.scales, n, p.scale_words, (k + i) / 16);
+            high = lane * PER / GRAIN == i / GRAIN ? there : high;
+        }
+    return high;
+}
+
+vec2 own_scale(uint n, uint k)
+{
+    const uint blocks = p.k / 32;
+    vec2 s = apus_scale(B_TYPE, p.scales, n, p.scale_words, blocks, k / 16);
+
+    [[unroll]] for (uint i = GRAIN; i < CHUNK; i += GRAIN) {
+        const vec2 there =
+            apus_scale(B_TYPE, p.scales, n, p.scale_words, blocks, (k + i) / 16);
+        s = lane * PER / GRAIN == i / GRAIN ? there : s;
+    }
     return s;
 }
 
@@ -131,20 +149,17 @@ vec2 own_scale(vec2 scales[BLOCKS], uint j)
 void add_turn(uint r, uint n, uint row, uint c)
 {
     const uint at = row + c * (TURN >> SHIFT) / 8;
-    vec2 scales[BLOCKS];
 
-    if (QUANT)
-        [[unroll]] for (uint i = 0; i < BLOCKS; i++)
-            scales[i] = apus_block_scale(B_TYPE, p.scales, n, p.scale_words, c * BLOCKS + i);
     [[unroll]] for (uint j = 0; j < PIECES; j++) {
-        const uint w = own_word(at, j);
-        const vec2 s = QUANT ? own_scale(scales, j) : vec2(1.0, 0.0);
+        const uint w = own_word(at, j), k = c * TURN + j * CHUNK;
+        const uint high = QUANT ? own_high(n, k) : 0;
+        const vec2 s = QUANT ? own_scale(n, k) : vec2(1.0, 0.0);
         [[unroll]] for (uint m = 0; m < M; m++) {
             const uint piece = m * PIECES + j;
-            const float add = products(w, piece * PER);
+            const float add = products(w, high, piece * PER);
             sum[m * LANES + r] = QUANT ? fma(s.x, add, sum[m * LANES + r])
                                        : sum[m * LANES + r] + add;
-            if (QUANT && B_TYPE != APUS_Q8_0)
+            if (OFFSET)
                 sum[m * LANES + r] = fma(s.y, x_sum[piece], sum[m * LANES + r]);
         }
     }

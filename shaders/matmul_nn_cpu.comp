@@ -8,7 +8,7 @@
  * all lanes.  The gradient of a projection's input reads the weight's blocks in place.  Sums run in
  * the order of k. */
 #extension GL_GOOGLE_include_directive : require
-#include "mem.glsl"
+#include "quant.glsl"
 #include "args/matmul.h"
 
 layout(local_size_x_id = 0) in;
@@ -23,10 +23,7 @@ layout(push_constant) uniform Push { apus_matmul_push p; };
 
 vec4 load_row(uint k, uint n4)
 {
-    vec2 s = vec2(0.0);
-    if (B_TYPE > APUS_BF16)
-        s = apus_block_scale(B_TYPE, p.scales, k, p.scale_words, n4 >> 3);
-    return apus_weight4(B_TYPE, p.b, k, p.n >> 2, n4, s);
+    return apus_weight4(B_TYPE, p.b, p.scales, p.scale_words, k, p.n >> 2, n4);
 }
 
 void main()

@@ -2,7 +2,7 @@
 /* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for CPU drivers: register tile.
  *
  *   a (M, K)  b (N, K) any format  ->  y (M, N);  a, y f32, f16 or bf16;  K a multiple of 8
- *   (quantized: 32), N even where y has 16 bits
+ *   (quantized: whole blocks), N even where y has 16 bits
  *
  * One subgroup a workgroup, lanes along N, TM rows a lane.  Every address of `a` is the same for
  * all
@@ -10,7 +10,7 @@
  * lane makes itself is the weight.  No shared memory.  Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-#include "mem.glsl"
+#include "quant.glsl"
 #include "args/matmul.h"
 
 layout(local_size_x_id = 0) in;
@@ -31,16 +31,11 @@ void load_weights(uint n, uint k8, uint c, out vec4 b0, out vec4 b1)
     if (B_TYPE <= APUS_BF16) {
         apus_load8(B_TYPE, p.b, at, b0, b1);
     } else {
-        const vec2 s = apus_block_scale(B_TYPE, p.scales, n, p.scale_words, c >> 2);
-        if (B_TYPE == APUS_Q8_0) {
-            const uvec2 w = BufU2(p.b).v[at];
-            b0 = apus_sbytes(w.x) * s.x;
-            b1 = apus_sbytes(w.y) * s.x;
-        } else {
-            const uint w = BufU(p.b).v[at];
-            b0 = apus_nibbles(w, 0) * s.x + s.y;
-            b1 = apus_nibbles(w, 1) * s.x + s.y;
-        }
+        const uvec2 w = B_TYPE == APUS_Q8_0 ? BufU2(p.b).v[at] : BufU(p.b).v[at].xx;
+        const uint high = apus_high(B_TYPE, p.scales, n, p.scale_words, c >> 1);
+        const vec2 s = apus_scale(B_TYPE, p.scales, n, p.scale_words, k8 >> 2, c >> 1);
+        b0 = apus_quad(B_TYPE, w.x, high, 2 * c, s);
+        b1 = apus_quad(B_TYPE, w.y, high, 2 * c + 1, s);
     }
 }
 

@@ -2,7 +2,7 @@
 /* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for few rows of a (decode) on GPUs.
  *
  *   a (M, K)  b (N, K) any format  ->  y (M, N);  a, y f32, f16 or bf16;  M <= 8, K a multiple of 8
- *   (quantized: 32)
+ *   (quantized: whole blocks)
  *
  * One subgroup a workgroup, lanes along K so that neighbours read neighbouring words of b, ROWS
  * rows
@@ -10,7 +10,7 @@
  * are added. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
-#include "mem.glsl"
+#include "quant.glsl"
 #include "args/matmul.h"
 
 layout(local_size_x_id = 0) in; /* the subgroup */
@@ -18,7 +18,8 @@ layout(constant_id = 1) const uint M = 1;
 layout(constant_id = 2) const uint B_TYPE = APUS_F32;
 layout(constant_id = 3) const uint ROWS = 4; /* even */
 layout(constant_id = 4) const uint WIDE = 1; /* pieces of 8 k that a lane takes in a turn: q8_0
-                                                1, 2; q4 1, 2, 4 */
+                                                1, 2; q6_K 1, 2; the others
+                                                1, 2, 4 */
 layout(constant_id = 5) const uint A_TYPE = APUS_F32;
 layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
@@ -27,6 +28,7 @@ layout(push_constant) uniform Push { apus_matmul_push p; };
 float sum[ROWS * M];
 uvec4 words[ROWS];  /* WIDE pieces of each row as they lie in memory; f32: the first quad of one */
 uvec4 words2[ROWS]; /* f32: the second quad */
+uint high[ROWS];
 vec2 scale[ROWS];
 
 /* WIDE pieces of row n, from its piece c on. */
@@ -42,7 +44,8 @@ void load(uint r, uint n, uint c)
         words[r] = BufU4(p.b).v[at];
         return;
     }
-    scale[r] = apus_block_scale(B_TYPE, p.scales, n, p.scale_words, c >> 2);
+    high[r] = apus_high(B_TYPE, p.scales, n, p.scale_words, c >> 1);
+    scale[r] = apus_scale(B_TYPE, p.scales, n, p.scale_words, p.k >> 5, c >> 1);
     if (B_TYPE == APUS_Q8_0)
         words[r] = WIDE == 1 ? BufU2(p.b).v[at].xyxy : BufU4(p.b).v[at >> 1];
     else if (WIDE == 1)
@@ -53,11 +56,10 @@ void load(uint r, uint n, uint c)
         words[r] = BufU4(p.b).v[at >> 2];
 }
 
-/* Piece i of row r. */
-void decode(uint r, uint i, out vec4 b0, out vec4 b1)
+/* Piece i of row r, which is piece c of it. */
+void decode(uint r, uint i, uint c, out vec4 b0, out vec4 b1)
 {
     const uvec4 w = words[r];
-    const vec2 s = scale[r];
 
     if (B_TYPE == APUS_F32) {
         b0 = uintBitsToFloat(w);
@@ -65,12 +67,11 @@ void decode(uint r, uint i, out vec4 b0, out vec4 b1)
     } else if (B_TYPE <= APUS_BF16) {
         b0 = B_TYPE == APUS_F16 ? apus_half4(w.xy) : apus_bhalf4(w.xy);
         b1 = B_TYPE == APUS_F16 ? apus_half4(w.zw) : apus_bhalf4(w.zw);
-    } else if (B_TYPE == APUS_Q8_0) {
-        b0 = apus_sbytes(w[2 * i]) * s.x;
-        b1 = apus_sbytes(w[2 * i + 1]) * s.x;
     } else {
-        b0 = apus_nibbles(w[i], 0) * s.x + s.y;
-        b1 = apus_nibbles(w[i], 1) * s.x + s.y;
+        const uint first = B_TYPE == APUS_Q8_0 ? 2 * i : i, second = B_TYPE == APUS_Q8_0 ? first + 1
+                                                                                         : i;
+        b0 = apus_quad(B_TYPE, w[first], high[r], 2 * c, scale[r]);
+        b1 = apus_quad(B_TYPE, w[second], high[r], 2 * c + 1, scale[r]);
     }
 }
 
@@ -80,7 +81,7 @@ void add8(uint i, uint k8)
     vec4 b0[ROWS], b1[ROWS];
 
     [[unroll]] for (uint r = 0; r < ROWS; r++)
-        decode(r, i, b0[r], b1[r]);
+        decode(r, i, k8, b0[r], b1[r]);
     [[unroll]] for (uint m = 0; m < M; m++) {
         vec4 a0, a1;
         apus_load8(A_TYPE, p.a, m * (p.k >> 3) + k8, a0, a1);

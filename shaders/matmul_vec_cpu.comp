@@ -11,7 +11,7 @@
  * Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-#include "mem.glsl"
+#include "quant.glsl"
 #include "args/matmul.h"
 
 layout(local_size_x_id = 0) in;
@@ -56,19 +56,15 @@ void add_block(uint r, uint n, uint c)
         }
         return;
     }
-    const vec2 s = apus_block_scale(B_TYPE, p.scales, n, p.scale_words, c);
-    if (B_TYPE == APUS_Q8_0) {
-        [[unroll]] for (uint i = 0; i < 2; i++) {
-            const uvec4 w = BufU4(p.b).v[2 * at + i];
-            [[unroll]] for (uint j = 0; j < 4; j++)
-                add4(r, k4, 4 * i + j, apus_sbytes(w[j]) * s.x);
-        }
-        return;
-    }
-    const uvec4 w = BufU4(p.b).v[at];
-    [[unroll]] for (uint j = 0; j < 4; j++) {
-        add4(r, k4, 2 * j, apus_nibbles(w[j], 0) * s.x + s.y);
-        add4(r, k4, 2 * j + 1, apus_nibbles(w[j], 1) * s.x + s.y);
+    const uint PER = B_TYPE == APUS_Q8_0 ? 4 : 8; /* fours in a load */
+    const uvec4 scales = apus_scale_words(B_TYPE, p.scales, n, p.scale_words, blocks, c);
+    const uvec2 high = apus_highs(B_TYPE, p.scales, n, p.scale_words, c);
+    uvec4 w;
+    [[unroll]] for (uint i = 0; i < 8; i++) {
+        if (i % PER == 0)
+            w = BufU4(p.b).v[(8 * at + i) / PER];
+        add4(r, k4, i, apus_quad(B_TYPE, w[i % PER * 4 / PER], high[i / 4], i,
+                                 apus_scale_of(B_TYPE, scales, 2 * c + i / 4)));
     }
 }
 

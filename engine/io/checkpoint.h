@@ -11,7 +11,7 @@
 /* NULL if there is none.  A tensor of a format that cannot be read is found, without data. */
 const apus_file_tensor *apus_checkpoint_find(const apus_checkpoint *checkpoint, const char *name);
 /* A tensor whose bytes can be read.
- * Errors: APUS_ERR_MISSING, APUS_ERR_SUPPORT ("tensor X has format q5_0: not supported yet"). */
+ * Errors: APUS_ERR_MISSING, APUS_ERR_SUPPORT ("tensor X has format q5_K: not supported yet"). */
 apus_status apus_checkpoint_need(const apus_checkpoint *checkpoint, const char *name,
                                  const apus_file_tensor **out);
 const apus_file_tensor *apus_checkpoint_at(const apus_checkpoint *checkpoint, size_t i);

@@ -23,7 +23,7 @@ typedef struct apus_file_tensor {
 } apus_file_tensor;
 
 /* Whether the tensor's bytes can be read.  `where` names the file in the text.
- * Errors: APUS_ERR_SUPPORT ("tensor X has format q5_0: not supported yet"). */
+ * Errors: APUS_ERR_SUPPORT ("tensor X has format q5_K: not supported yet"). */
 apus_status apus_file_tensor_check(const apus_file_tensor *tensor, const char *where);
 /* Number of elements; tensors of an opened file never overflow it. */
 uint64_t apus_file_tensor_elements(const apus_file_tensor *tensor);

@@ -37,9 +37,10 @@ static apus_status check(const apus_model *m, apus_weight *w, const apus_file_te
             apus_checkpoint_path(m->checkpoint), w->name, (unsigned long long)t->dims[0],
             (unsigned long long)(t->n_dims > 1 ? t->dims[1] : 1), w->rows, w->cols ? w->cols : 1);
     w->dtype = w->cols && !m->train_all ? t->dtype : APUS_F32;
-    if (m->count_as != APUS_DTYPE_COUNT && w->cols && w->cols % 32 == 0 && !m->train_all)
+    if (m->count_as != APUS_DTYPE_COUNT && w->cols &&
+        w->cols % apus_dtype_of(m->count_as)->block == 0 && !m->train_all)
         w->dtype = m->count_as;
-    if (w->cols && (t->dtype > APUS_Q4_1 ||
+    if (w->cols && (t->dtype >= APUS_DTYPE_COUNT || !apus_dtype_is_weight(t->dtype) ||
                     !apus_tensor_bytes(w->dtype, 2, (uint32_t[]) { w->rows, w->cols }, &w->bytes)))
         return apus_fail(APUS_ERR_SUPPORT, "%s: %s has format %s: not supported yet",
                          apus_checkpoint_path(m->checkpoint), w->name, t->format);
@@ -62,7 +63,7 @@ static void relay(const apus_weight *w, const apus_file_tensor *t, uint8_t *dst)
             memcpy(dst + r * row_bytes, t->data + file_row(t, w->rows, r) * row_bytes, row_bytes);
         return;
     }
-    const uint64_t quants = w->dtype == APUS_Q8_0 ? w->cols : w->cols / 2;
+    const uint64_t quants = apus_layout_quant_bytes(w->dtype, w->cols);
     const uint64_t scale_bytes = 4 * (uint64_t)apus_layout_scale_words(w->dtype, w->cols);
     uint8_t *scales = dst + apus_layout_scales_at(w->dtype, w->rows, w->cols);
     for (uint32_t r = 0; r < w->rows; r++)

@@ -18,7 +18,8 @@ apus_tensor *apus_embed(apus_graph *g, apus_tensor *ids, apus_tensor *w,
 
     if (!ids || !w)
         return NULL;
-    if (ids->dtype != APUS_U32 || w->n_dims != 2 || w->dims[1] % 4 || w->dtype > APUS_Q4_1)
+    if (ids->dtype != APUS_U32 || w->n_dims != 2 || w->dims[1] % 4 ||
+        !apus_dtype_is_weight(w->dtype))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "embed: table %s (%u, %u)", w->name, w->dims[0],
                                w->dims[1]);
     n = apus_graph_node(g, &apus_op_embed, &attr, sizeof(attr), (apus_tensor *[]) { ids, w }, 2);

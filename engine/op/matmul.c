@@ -48,7 +48,8 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
         return NULL;
     shape_of(params->kind, a, b, out, &p, &b_k);
     if (!apus_dtype_is_plain(a->dtype) || !apus_dtype_is_plain(out) || p.k != b_k ||
-        b->dtype > APUS_Q4_1 || (params->kind == APUS_TN && !apus_dtype_is_plain(b->dtype)) ||
+        !apus_dtype_is_weight(b->dtype) ||
+        (params->kind == APUS_TN && !apus_dtype_is_plain(b->dtype)) ||
         (params->bias && apus_tensor_count(params->bias) != p.n) ||
         (params->acc &&
          (apus_tensor_count(params->acc) != (uint64_t)p.m * p.n || params->acc->dtype != out)) ||

@@ -82,7 +82,7 @@ static void vec_shape(const apus_caps *caps, const apus_matmul_problem *p, uint3
     *rows = p->m <= 2 || (p->m <= 4 && wide_gpu(caps)) ? 4 : 2;
     *wide = 1;
     if (p->m == 1 && apus_dtype_is_quant(p->b))
-        *wide = p->b != APUS_Q8_0 && wide_gpu(caps) ? 4 : 2;
+        *wide = p->b != APUS_Q8_0 && p->b != APUS_Q6_K && wide_gpu(caps) ? 4 : 2;
     while (*wide > 1 && p->k / 8 < caps->subgroup * *wide) /* else lanes have nothing to do */
         *wide /= 2;
 }

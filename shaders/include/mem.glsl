@@ -1,7 +1,7 @@
 /* mem.glsl - memory by device address: references, loads by number format, live rows.
  *
- * An address is a uvec2 in a push block or an argument struct.  16-bit and quantized formats are
- * read by 32-bit words, so that no device feature is needed. */
+ * An address is a uvec2 in a push block or an argument struct.  16-bit formats are read by 32-bit
+ * words, so that no device feature is needed; quantized ones: quant.glsl. */
 #ifndef APUS_MEM_GLSL
 #define APUS_MEM_GLSL
 #extension GL_EXT_buffer_reference : require
@@ -17,6 +17,10 @@
 #define APUS_Q8_0 3u
 #define APUS_Q4_0 4u
 #define APUS_Q4_1 5u
+#define APUS_Q5_0 9u
+#define APUS_Q5_1 10u
+#define APUS_Q4_K 11u
+#define APUS_Q6_K 12u
 
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer BufF { float v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer BufU { uint v[]; };
@@ -196,42 +200,6 @@ void apus_store2(uint type, uvec2 a, uint i, vec2 x)
 uint apus_bytes(uint type)
 {
     return type == APUS_F32 ? 4 : 2;
-}
-
-/* Four signed bytes of a word, in order. */
-vec4 apus_sbytes(uint w)
-{
-    return vec4(bitfieldExtract(int(w), 0, 8), bitfieldExtract(int(w), 8, 8),
-                bitfieldExtract(int(w), 16, 8), bitfieldExtract(int(w), 24, 8));
-}
-
-/* Four nibbles in order: the low ones of the bytes (half 0) or the high ones (half 1). */
-vec4 apus_nibbles(uint w, uint which)
-{
-    const uint n = (which == 0u ? w : w >> 4) & 0x0f0f0f0fu;
-    return vec4(n & 0xffu, (n >> 8) & 0xffu, (n >> 16) & 0xffu, n >> 24);
-}
-
-/* Scale d and offset m of the 32-element block `b` of row `row` (value = q * d + m). */
-vec2 apus_block_scale(uint type, uvec2 scales, uint row, uint words, uint b)
-{
-    if (type == APUS_Q4_1)
-        return unpackHalf2x16(BufU(scales).v[row * words + b]);
-    const vec2 two = unpackHalf2x16(BufU(scales).v[row * words + (b >> 1)]);
-    const float d = (b & 1u) == 0u ? two.x : two.y;
-    return vec2(d, type == APUS_Q4_0 ? -8.0 * d : 0.0);
-}
-
-/* Elements 4i .. 4i+3 of row `row` of a weight (rows, 4 * cols4) in any format; `scale` is the
- * block's (apus_block_scale), ignored by plain formats. */
-vec4 apus_weight4(uint type, uvec2 w, uint row, uint cols4, uint i, vec2 scale)
-{
-    if (type <= APUS_BF16)
-        return apus_load4(type, w, row * cols4 + i);
-    if (type == APUS_Q8_0)
-        return apus_sbytes(BufU(w).v[row * cols4 + i]) * scale.x;
-    const uint word = BufU(w).v[(row * cols4 + i) >> 1];
-    return apus_nibbles(word, i & 1u) * scale.x + scale.y;
 }
 
 #endif

@@ -53,11 +53,11 @@ static void put_everything(bytes *b, uint32_t version)
     put_number(b, APUS_GGUF_STRING, 4), put_number(b, 1, 8), put_text(b, "s");
     put_array(b, "none", APUS_GGUF_STRING, 0);
     put_u32(b, "general.alignment", 64);
-    put_tensor(b, "plain", 2, 3, 2, 0, 0);      /* f32, 24 bytes */
-    put_tensor(b, "blocks", 2, 32, 2, 8, 64);   /* q8_0, 68 bytes */
-    put_tensor(b, "strange", 1, 32, 0, 6, 192); /* q5_0, 22 bytes */
+    put_tensor(b, "plain", 2, 3, 2, 0, 0);       /* f32, 24 bytes */
+    put_tensor(b, "blocks", 2, 32, 2, 8, 64);    /* q8_0, 68 bytes */
+    put_tensor(b, "strange", 1, 32, 0, 20, 192); /* iq4_nl, 18 bytes */
     put_padding(b, 64);
-    for (int i = 0; i < 192 + 22; i++)
+    for (int i = 0; i < 192 + 18; i++)
         put_number(b, (uint64_t)i, 1);
 }
 
@@ -149,11 +149,11 @@ TEST(tensors)
     t = apus_gguf_find(g, "strange");
     REQUIRE(t != NULL);
     CHECK_EQ_U64(t->dtype, APUS_DTYPE_COUNT);
-    CHECK_EQ_STR(t->format, "q5_0");
-    CHECK_EQ_U64(t->bytes, 22);
+    CHECK_EQ_STR(t->format, "iq4_nl");
+    CHECK_EQ_U64(t->bytes, 18);
     CHECK(!t->data);
     CHECK_FAILS(apus_file_tensor_check(t, "f"), APUS_ERR_SUPPORT,
-                "tensor 'strange' has format q5_0: not supported yet");
+                "tensor 'strange' has format iq4_nl: not supported yet");
     CHECK(!apus_gguf_find(g, "absent"));
     apus_gguf_close(&g);
 }
@@ -290,6 +290,20 @@ TEST(lying_tensors)
     CHECK_FAILS(parse_only(&file), APUS_ERR_FORMAT, "the size of tensor 't' overflows");
     put_one_tensor(&file, 2, 33, 32, 2, 0, 4096); /* whole blocks in all, but not in a row */
     CHECK_FAILS(parse_only(&file), APUS_ERR_FORMAT, "rows of 33 elements are not whole blocks");
+    put_one_tensor(&file, 2, 576, 4, 12, 0, 4096); /* 2304 elements are nine blocks of 256 */
+    CHECK_FAILS(parse_only(&file), APUS_ERR_FORMAT,
+                "rows of 576 elements are not whole blocks of q4_K");
+    put_one_tensor(&file, 2, 128, 2, 14, 0, 4096);
+    CHECK_FAILS(parse_only(&file), APUS_ERR_FORMAT,
+                "rows of 128 elements are not whole blocks of q6_K");
+    put_one_tensor(&file, 2, 256, 3, 12, 0, 3 * 144 - 1);
+    CHECK_FAILS(parse_only(&file), APUS_ERR_FORMAT, "needs 432 bytes at 0");
+    put_one_tensor(&file, 2, 256, 3, 14, 0, 3 * 210 - 1);
+    CHECK_FAILS(parse_only(&file), APUS_ERR_FORMAT, "needs 630 bytes at 0");
+    put_one_tensor(&file, 2, 64, 3, 6, 0, 6 * 22 - 1);
+    CHECK_FAILS(parse_only(&file), APUS_ERR_FORMAT, "needs 132 bytes at 0");
+    put_one_tensor(&file, 2, 64, 3, 7, 0, 6 * 24 - 1);
+    CHECK_FAILS(parse_only(&file), APUS_ERR_FORMAT, "needs 144 bytes at 0");
     put_one_tensor(&file, 2, 0, 2, 0, 0, 0);
     CHECK_OK(parse_only(&file));
     put_one_tensor(&file, 1, 5, 0, 77, 0, 0);

@@ -76,7 +76,7 @@ rows() {
 done >>"$work/wrong"
 
 # Weights are products' operands in each of their formats.
-rows engine/base/dtype.def 'X\((F32|F16|BF16|Q[0-9_]+),' '\2' | while IFS=: read -r file line name; do
+rows engine/base/dtype.def 'X\((F32|F16|BF16|Q[0-9A-Z_]+),' '\2' | while IFS=: read -r file line name; do
     grep -q "APUS_${name}[,)]" tests/op/matmul.c ||
         echo "$file:$line: tests/op/matmul.c has no case of $name"
 done >>"$work/wrong"

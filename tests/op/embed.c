@@ -41,7 +41,7 @@ static void define(const optest *t, const double *const *in, double **out, doubl
         for (uint32_t c = 0; c < cols; c++) {
             const bool there = ids[r] < t->in[TABLE].dims[0];
             out[0][r * cols + c] = there ? in[TABLE][ids[r] * cols + c] : 0;
-            /* q * d <= 15 * 1.2 / 8 and m <= 1, see the runner's blocks. */
+            /* q * d <= 31 * 1.2 / 16 and m <= 1, see the runner's blocks. */
             mag[0][r * cols + c] = there && apus_dtype_is_quant(t->in[TABLE].dtype) ? 4 : 0;
         }
     *terms = 0;
@@ -70,6 +70,11 @@ TEST(every_format)
         CASE("q4_0", APUS_Q4_0, 18, 96, ),
         CASE("q4_0, one block", APUS_Q4_0, 18, 32, ),
         CASE("q4_1", APUS_Q4_1, 18, 96, ),
+        CASE("q5_0", APUS_Q5_0, 18, 96, ),
+        CASE("q5_1", APUS_Q5_1, 18, 64, ),
+        CASE("q4_K", APUS_Q4_K, 18, 512, ),
+        CASE("q6_K", APUS_Q6_K, 18, 256, ),
+        CASE("q6_K, three blocks", APUS_Q6_K, 18, 768, ),
         CASE("live rows", APUS_F32, 18, 20, .rows = { APUS_VAR_TOKENS, 0, 11, 1 }),
     };
     for (size_t i = 0; i < APUS_COUNT(cases); i++) {

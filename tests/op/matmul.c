@@ -200,6 +200,32 @@ TEST(every_format)
     optest_run_stored(cases, APUS_COUNT(cases), 1);
 }
 
+/* Five and six bits, and scales of scales.  Decoding does not depend on the format of activations:
+ * two cases stand for all. */
+TEST(formats_of_two_levels)
+{
+    optest cases[] = {
+        CASE("q5_0", APUS_NT, 13, 24, 96, APUS_Q5_0, 0),
+        CASE("q6_K", APUS_NT, 13, 20, 768, APUS_Q6_K, 0),
+        CASE("q5_0, one row", APUS_NT, 1, 41, 1056, APUS_Q5_0, 0),
+        CASE("q5_0, two rows", APUS_NT, 2, 20, 96, APUS_Q5_0, 0),
+        CASE("q5_0 nn", APUS_NN, 13, 96, 24, APUS_Q5_0, 0),
+        CASE("q5_1", APUS_NT, 13, 20, 96, APUS_Q5_1, 0),
+        CASE("q5_1, one row", APUS_NT, 1, 44, 544, APUS_Q5_1, .alpha = 0.37f),
+        CASE("q5_1 nn", APUS_NN, 13, 64, 20, APUS_Q5_1, 0),
+        CASE("q4_K", APUS_NT, 13, 24, 256, APUS_Q4_K, 0),
+        CASE("q4_K, one row", APUS_NT, 1, 42, 1280, APUS_Q4_K, 0),
+        CASE("q4_K, two rows", APUS_NT, 2, 20, 512, APUS_Q4_K, 0),
+        CASE("q4_K nn", APUS_NN, 13, 512, 20, APUS_Q4_K, 0),
+        CASE("q6_K, one row", APUS_NT, 1, 43, 1280, APUS_Q6_K, 0),
+        CASE("q6_K, two rows", APUS_NT, 2, 18, 256, APUS_Q6_K, 0),
+        CASE("q6_K nn", APUS_NN, 13, 256, 20, APUS_Q6_K, 0),
+        CASE("q6_K nn, three blocks", APUS_NN, 13, 768, 20, APUS_Q6_K, 0),
+    };
+    optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, 2, 1);
+}
+
 /* The same kernels with the numbers for large results; few cases, CPU drivers compile them
  * slowly. */
 TEST(large_tiles)
@@ -207,6 +233,7 @@ TEST(large_tiles)
     optest cases[] = {
         NARROW("more than a block", 0, LARGE, APUS_NT, 130, 141, 21, APUS_F32, .alpha = 0.37f),
         NARROW("nn, odd edges", 0, LARGE, APUS_NN, 129, 160, 36, APUS_Q4_1, 0),
+        NARROW("nn of blocks of 256", 0, LARGE, APUS_NN, 65, 256, 36, APUS_Q6_K, 0),
         NARROW("tn", 0, LARGE, APUS_TN, 67, 131, 19, APUS_F32, 0),
         NARROW("matrix cores", 11, { "matmul:coop_large" }, APUS_NN, 130, 132, 36, APUS_F16, 0),
     };
@@ -225,6 +252,9 @@ TEST(rounded_to_f16)
         NARROW("more than a block", 11, COOP_F16, APUS_NT, 67, 33, 40, APUS_F16, .alpha = 0.37f),
         NARROW("q8_0", 11, COOP_F16, APUS_NT, 13, 24, 96, APUS_Q8_0, 0),
         NARROW("q4_1", 11, COOP_F16, APUS_NT, 33, 20, 64, APUS_Q4_1, 0),
+        NARROW("q5_1", 11, COOP_F16, APUS_NT, 13, 20, 96, APUS_Q5_1, 0),
+        NARROW("q6_K", 11, COOP_F16, APUS_NT, 13, 24, 256, APUS_Q6_K, 0),
+        NARROW("nn q4_K", 11, COOP_F16, APUS_NN, 9, 256, 24, APUS_Q4_K, 0),
         NARROW("nn f32", 11, COOP_F16, APUS_NN, 33, 36, 20, APUS_F32, 0),
         NARROW("nn bf16, odd", 11, COOP_F16, APUS_NN, 13, 25, 62, APUS_BF16, 0),
         NARROW("nn q4_0", 11, COOP_F16, APUS_NN, 35, 64, 24, APUS_Q4_0, 0),
@@ -249,6 +279,7 @@ TEST(rounded_to_bf16)
     optest cases[] = {
         NARROW("more than a block", 8, COOP_BF16, APUS_NT, 67, 33, 40, APUS_BF16, 0),
         NARROW("nn q8_0", 8, COOP_BF16, APUS_NN, 9, 96, 20, APUS_Q8_0, 0),
+        NARROW("nn q5_0", 8, COOP_BF16, APUS_NN, 9, 96, 20, APUS_Q5_0, 0),
         NARROW("tn, odd", 8, COOP_BF16, APUS_TN, 67, 131, 19, APUS_F32, 0),
         NARROW("rows of fours", 8, COOP_BF16, APUS_NT, 67, 36, 40, APUS_BF16, 0),
     };

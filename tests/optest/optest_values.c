@@ -96,6 +96,27 @@ void optesti_decode(apus_dtype type, const void *data, double *values, uint64_t 
     apus_free(f);
 }
 
+/* A block of random quants with sane scales: weights are up to 1.2 * scale, and an offset of up to
+ * scale where the format has one. */
+static void random_block(apus_dtype type, double scale, uint64_t *state, uint8_t *p)
+{
+    const double most = type == APUS_Q8_0                        ? 127
+                        : type == APUS_Q4_K                      ? 15 * 63
+                        : type == APUS_Q6_K                      ? 32 * 128
+                        : type == APUS_Q5_0 || type == APUS_Q5_1 ? 16
+                                                                 : 8;
+    const uint32_t bytes = apus_dtype_of(type)->block_bytes;
+
+    for (uint32_t i = 0; i < bytes; i++)
+        p[i] = (uint8_t)((optest_random(state) + 1) * 128);
+    const uint16_t d = apus_f32_to_f16((float)((0.2 + fabs(optest_random(state))) * scale / most));
+    const double offset = -optest_random(state) * scale;
+    const uint16_t m = apus_f32_to_f16((float)(type == APUS_Q4_K ? offset / 63 : offset));
+    memcpy(p + (type == APUS_Q6_K ? bytes - 2 : 0), &d, 2);
+    if (type == APUS_Q4_1 || type == APUS_Q5_1 || type == APUS_Q4_K)
+        memcpy(p + 2, &m, 2);
+}
+
 /* Random values, rounded to the tensor's format; *file is its bytes as the device holds them. */
 uint8_t *optesti_values(optest_tensor *t, uint64_t *state, uint64_t *bytes)
 {
@@ -124,21 +145,13 @@ uint8_t *optesti_values(optest_tensor *t, uint64_t *state, uint64_t *bytes)
     out = apus_alloc(*bytes);
     /* Quantized: random blocks with sane scales; values are what the format's definition
      * decodes. */
-    const uint32_t block = apus_dtype_of(t->dtype)->block_bytes;
-    uint8_t *blocks = apus_alloc((uint64_t)cols / 32 * block);
+    const apus_dtype_info *info = apus_dtype_of(t->dtype);
+    uint8_t *blocks = apus_alloc((uint64_t)cols / info->block * info->block_bytes);
     float *row = apus_alloc(cols * sizeof(float));
     for (uint64_t r = 0; r < n / cols; r++) {
-        for (uint32_t b = 0; b < cols / 32; b++) {
-            for (uint32_t i = 0; i < block; i++)
-                blocks[b * block + i] = (uint8_t)((optest_random(state) + 1) * 128);
-            const uint16_t d = apus_f32_to_f16((float)((0.2 + fabs(optest_random(state))) * scale /
-                                                       (t->dtype == APUS_Q8_0 ? 127 : 8)));
-            const uint16_t m = apus_f32_to_f16((float)(-optest_random(state) * scale));
-            memcpy(blocks + b * block, &d, 2);
-            if (t->dtype == APUS_Q4_1)
-                memcpy(blocks + b * block + 2, &m, 2);
-        }
-        apus_layout_row(t->dtype, blocks, cols, out + r * (t->dtype == APUS_Q8_0 ? cols : cols / 2),
+        for (uint32_t b = 0; b < cols / info->block; b++)
+            random_block(t->dtype, scale, state, blocks + b * info->block_bytes);
+        apus_layout_row(t->dtype, blocks, cols, out + r * apus_layout_quant_bytes(t->dtype, cols),
                         out + apus_layout_scales_at(t->dtype, n / cols, cols) +
                             r * 4 * apus_layout_scale_words(t->dtype, cols));
         apus_dtype_decode(t->dtype, blocks, cols, row);
