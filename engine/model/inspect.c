@@ -1,5 +1,6 @@
 /* inspect.c - a model as a text for people: formula, numbers, tensors and formats, memory. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "cache.h"
@@ -11,6 +12,29 @@ static double mib(uint64_t bytes)
     return (double)bytes / 1048576;
 }
 
+/* How many layers have a tensor like this one but for the layer: same name, format and shape; 0 for
+ * a tensor that is of no layer.  *first: no earlier layer has. */
+static uint32_t layers_alike(const apus_model *m, const apus_file_tensor *t, bool *first)
+{
+    const char *layers = strstr(t->name, "layers.");
+    const char *rest = layers ? strchr(layers + 7, '.') : NULL;
+    const unsigned long mine = layers ? strtoul(layers + 7, NULL, 10) : 0;
+    uint32_t n = 0;
+
+    *first = true;
+    for (uint32_t i = 0; rest && i < m->dims.layers; i++) {
+        char name[256];
+        snprintf(name, sizeof(name), "%.*s%u%s", (int)(layers + 7 - t->name), t->name, i, rest);
+        const apus_file_tensor *u = apus_checkpoint_find(m->checkpoint, name);
+        if (!u || strcmp(t->format, u->format) || t->n_dims != u->n_dims ||
+            memcmp(t->dims, u->dims, t->n_dims * sizeof(*t->dims)))
+            continue;
+        *first &= i >= mine;
+        n++;
+    }
+    return n;
+}
+
 /* Tensors of one format and shape together, in the order of first appearance. */
 static void list_tensors(const apus_model *m, apus_str *out)
 {
@@ -20,15 +44,17 @@ static void list_tensors(const apus_model *m, apus_str *out)
     apus_str_addf(out, "tensors  %zu\n", n);
     for (size_t i = 0; i < n; i++) {
         const apus_file_tensor *t = apus_checkpoint_at(m->checkpoint, i);
-        const char *last =
-            strstr(t->name, "layers.") ? strchr(strstr(t->name, "layers.") + 7, '.') : NULL;
+        bool first;
+        const uint32_t layers = layers_alike(m, t, &first);
         total += t->bytes;
-        if (last && strncmp(strstr(t->name, "layers.") + 7, "0.", 2))
-            continue; /* the other layers are like the first */
+        if (!first)
+            continue;
         apus_str_addf(out, "  %-52s %-6s", t->name, t->format);
         for (uint32_t d = 0; d < t->n_dims; d++)
             apus_str_addf(out, "%s%" PRIu64, d ? " x " : " ", t->dims[d]);
-        apus_str_addf(out, "%s\n", last ? "   (a layer)" : "");
+        if (layers)
+            apus_str_addf(out, "   (%u layer%s)", layers, layers > 1 ? "s" : "");
+        apus_str_add(out, "\n");
     }
     apus_str_addf(out, "  in files: %.1f MiB\n", mib(total));
 }
