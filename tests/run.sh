@@ -28,8 +28,14 @@ mkdir -p "$CACHE"
 sh cli/packages.sh build run fetch test
 sh cli/drivers.sh "$CACHE/vk" mesa tools swiftshader ||
     echo "run.sh: no newer drivers: the tests that need them are skipped" >&2
-sh cli/fetch.sh smollm2 "$CACHE/data/smollm2" >/dev/null ||
-    echo "run.sh: no real model: the tests that need it are skipped" >&2
+models=smollm2
+if $ALL; then
+    models='smollm2 qwen2-coder'
+fi
+for model in $models; do
+    sh cli/fetch.sh $model "$CACHE/data/$model" >/dev/null ||
+        echo "run.sh: no real model $model: the tests that need it are skipped" >&2
+done
 
 # The system's glslc may be too old for cooperative matrices; a newer one was unpacked above.
 knows_matrices() {

@@ -27,6 +27,8 @@ typedef struct problem {
 } problem;
 
 #define FORMAT(f) (1u << (f))
+#define FIVE_BITS (FORMAT(APUS_Q5_0) | FORMAT(APUS_Q5_1))
+#define TWO_LEVELS (FORMAT(APUS_Q4_K) | FORMAT(APUS_Q6_K)) /* rows of whole 256 */
 #define ALL_FORMATS (FORMAT(APUS_F32) | FORMAT(APUS_F16) | FORMAT(APUS_Q8_0) | FORMAT(APUS_Q4_1))
 
 static const problem problems[] = {
@@ -52,6 +54,9 @@ static const problem problems[] = {
     { APUS_TN, 1536, 576, 512, FORMAT(APUS_F32) },
     { APUS_TN, 576, 1536, 512, FORMAT(APUS_F32) },
     { APUS_TN, 192, 576, 512, FORMAT(APUS_F32) },
+    { APUS_NT, 1, 896, 4864, FIVE_BITS | TWO_LEVELS },
+    { APUS_NT, 512, 896, 4864, FIVE_BITS | TWO_LEVELS },
+    { APUS_NN, 512, 4864, 896, FIVE_BITS | TWO_LEVELS },
     /* adapters of rank 8 and 32: down, up, their gradients */
     { APUS_NT, 512, 8, 576, FORMAT(APUS_F32) },
     { APUS_NT, 512, 576, 8, FORMAT(APUS_F32) },
@@ -251,7 +256,7 @@ static apus_status add_algorithm(bench *w, const char *name)
 static apus_status measure_all(bench *w, uint32_t rounds, const char *word)
 {
     for (size_t i = 0; i < APUS_COUNT(problems); i++)
-        for (apus_dtype type = APUS_F32; type <= APUS_Q4_1; type++) {
+        for (apus_dtype type = APUS_F32; type < APUS_DTYPE_COUNT; type++) {
             const problem *p = &problems[i];
             char text[64];
 
