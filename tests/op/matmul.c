@@ -207,11 +207,11 @@ TEST(formats_of_two_levels)
     optest cases[] = {
         CASE("q5_0", APUS_NT, 13, 24, 96, APUS_Q5_0, 0),
         CASE("q6_K", APUS_NT, 13, 20, 768, APUS_Q6_K, 0),
-        CASE("q5_0, one row", APUS_NT, 1, 41, 1056, APUS_Q5_0, 0),
+        CASE("q5_0, one row", APUS_NT, 1, 41, 1088, APUS_Q5_0, 0),
         CASE("q5_0, two rows", APUS_NT, 2, 20, 96, APUS_Q5_0, 0),
         CASE("q5_0 nn", APUS_NN, 13, 96, 24, APUS_Q5_0, 0),
         CASE("q5_1", APUS_NT, 13, 20, 96, APUS_Q5_1, 0),
-        CASE("q5_1, one row", APUS_NT, 1, 44, 544, APUS_Q5_1, .alpha = 0.37f),
+        CASE("q5_1, one row", APUS_NT, 1, 44, 576, APUS_Q5_1, .alpha = 0.37f),
         CASE("q5_1 nn", APUS_NN, 13, 64, 20, APUS_Q5_1, 0),
         CASE("q4_K", APUS_NT, 13, 24, 256, APUS_Q4_K, 0),
         CASE("q4_K, one row", APUS_NT, 1, 42, 1280, APUS_Q4_K, 0),
