@@ -123,11 +123,15 @@ static apus_status read_sft_data(apus_sft_options *out, apus_args *args)
 /* Packs are as long as rows may be unless it is said, and have no padding. */
 static apus_status read_sft_packing(apus_sft_options *out, apus_args *args)
 {
+    static const char *const of_packs[] = { "packing_length", "packing_strategy",
+                                            "packing_num_proc" };
+
     out->packing = apus_args_bool(args, "packing");
     if (out->packing)
         APUS_FORWARD(apus_args_set(args, "padding_free", "true"));
-    else if (apus_args_has(args, "packing_length"))
-        apus_log(APUS_LOG_WARN, "--packing_length has no effect without --packing true");
+    for (size_t i = 0; i < APUS_COUNT(of_packs) && !out->packing; i++)
+        if (apus_args_given(args, of_packs[i]))
+            apus_log(APUS_LOG_WARN, "--%s has no effect without --packing true", of_packs[i]);
     if (out->packing && out->max_length && !apus_args_has(args, "packing_length"))
         APUS_FORWARD(apus_args_set_uint(args, "packing_length", out->max_length));
     out->packing_length = apus_args_uint(args, "packing_length");

@@ -91,7 +91,8 @@ void row_alone(uint m, uint n, bool inside)
     if (e.rank > 0)
         do
             [[unroll]] for (uint c = 0; c < COLS; c++)
-                sum[c] += BufF(p.h).v[m * p.rank + r] * BufF(e.b).v[(n + c) * e.rank + r];
+                sum[c] = fma(BufF(p.h).v[m * p.rank + r],
+                             BufF(e.b).v[(n + c) * e.rank + r], sum[c]);
         while (++r < e.rank);
     [[unroll]] for (uint c = 0; c < COLS; c++)
         sum[c] *= e.scale;

@@ -205,16 +205,22 @@ static double microseconds(uint64_t ns)
     return (double)(int64_t)(ns - rec.opened_ns) / 1000;
 }
 
+/* A text that an earlier trace was told of is not known to this one. */
+static const char *text_of(uint32_t i)
+{
+    return i < rec.n_texts ? rec.texts[i] : "";
+}
+
 static apus_status put_event(apus_writer *w, const event *e)
 {
     const uint64_t end_ns = e->end_ns > e->begin_ns ? e->end_ns : e->begin_ns;
-    cJSON *o = head(e->name ? e->name : rec.texts[e->text], "X", e->process, e->row), *args;
+    cJSON *o = head(e->name ? e->name : text_of(e->text), "X", e->process, e->row), *args;
 
     apus_json_add_float(o, "ts", microseconds(e->begin_ns));
     apus_json_add_float(o, "dur", (double)(end_ns - e->begin_ns) / 1000);
     args = cJSON_AddObjectToObject(o, "args");
     if (e->what)
-        cJSON_AddStringToObject(args, e->process == HOST ? "what" : "node", rec.texts[e->what]);
+        cJSON_AddStringToObject(args, e->process == HOST ? "what" : "node", text_of(e->what));
     if (e->key)
         cJSON_AddNumberToObject(args, e->key, (double)e->number);
     return put(w, o, ",\n");

@@ -114,6 +114,8 @@ void apus_gpu_clock_sync(apus_gpu *gpu, apus_commands *first, apus_commands *las
     }
     const uint64_t began = apusi_clock_host_ns(gpu, begin[0]);
     const uint64_t ended = apusi_clock_host_ns(gpu, end[1]);
+    if (ended < began || done_ns < submitted_ns)
+        return;
     /* Both ends fit somewhere in so much more time than the device took. */
     const uint64_t slack =
         done_ns - submitted_ns > ended - began ? done_ns - submitted_ns - (ended - began) : 0;

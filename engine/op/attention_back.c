@@ -68,8 +68,10 @@ static apus_status record(apus_lower *l, const apus_node *n)
     access[n_access + 1] = apus_writes(l, n->out[OUT_DOT]);
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
     apusi_attention_spec(n, &s, 16, &d);
-    if (s.split > 1)
-        d.spec[7] = 1; /* registers are for what a lane keeps */
+    /* Side by side where registers are plenty and the compiler is not an old, slow one. */
+    const bool wide = s.split == 1 && l->caps->uniform_loads;
+    if (!wide)
+        d.spec[7] = 1;
     d.access = access;
     d.n_access = n_access + 2;
     d.flops = 3.0 * q->dims[0] * q->dims[0] * q->dims[1];
@@ -92,7 +94,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
     /* Rows are keys here, one for each `split` lanes; a lane would keep four rows' parts and, of
      * each head of the group, what it reads. */
     d.spec[0] = lanes;
-    d.spec[2] = s.split == 1 ? heads_at_once(a->p.heads / a->p.kv_heads) : 1;
+    d.spec[2] = wide ? heads_at_once(a->p.heads / a->p.kv_heads) : 1;
     d.spec[9] = !s.few || a->p.head_dim / s.split <= 8;
     d.groups[0] = (uint32_t)apus_ceil_div(k->dims[0], lanes / s.split);
     d.groups[1] = a->p.kv_heads;

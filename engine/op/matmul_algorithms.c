@@ -359,7 +359,7 @@ static uint32_t dot_cpu_turn(const apus_caps *caps, const apus_matmul_problem *p
 {
     const uint32_t words = caps->subgroup * word_weights(p->b);
 
-    if (words > 64)
+    if (words >= 64)
         return words;
     return p->k % 64 == 0 || word_weights(p->b) == 8 ? 64 : 32;
 }

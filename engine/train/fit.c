@@ -80,7 +80,7 @@ static uint32_t sequences_of(const apusi_rows *rows, uint32_t batch)
 uint32_t apusi_most_sequences(const apusi_trainer *t)
 {
     const uint32_t train = sequences_of(&t->train, t->plan.batch);
-    const uint32_t val = sequences_of(&t->val, apusi_eval_batch(t));
+    const uint32_t val = t->eval_every ? sequences_of(&t->val, apusi_eval_batch(t)) : 0;
 
     return train > val ? train : val;
 }

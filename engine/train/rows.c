@@ -73,7 +73,7 @@ static apus_status pack(const apusi_trainer *t, apusi_rows *rows)
         longer += rows->lengths[i] > t->pack_length;
     if (longer)
         apus_log(APUS_LOG_WARN,
-                 "%zu of %zu rows are longer than the %u tokens of --packing_length: each is a "
+                 "%zu of %zu rows are longer than the %u tokens of a pack: each is a "
                  "pack by itself",
                  longer, rows->n, t->pack_length);
     return apus_packs_init(&rows->packs, rows->lengths, rows->n, &params);

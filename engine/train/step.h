@@ -11,7 +11,8 @@
 #include "exec.h"
 #include "model.h"
 
-#define APUS_TRAIN_MOST_SEQUENCES 65536u
+/* Of a micro batch: a grid has at most 65535 blocks of rows, of each sequence one at least. */
+#define APUS_TRAIN_MOST_SEQUENCES 32768u
 
 typedef struct apus_train_step apus_train_step;
 

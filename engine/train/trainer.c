@@ -102,9 +102,6 @@ static apus_status make_schedule(apusi_trainer *t)
                                                               .seed = p->data.seed,
                                                               .shuffle = p->dataloader_shuffle }));
     t->plan = apus_sampler_plan_of(t->sampler);
-    t->batch.seqs = apus_calloc(apusi_most_sequences(t), sizeof(*t->batch.seqs));
-    if (!t->batch.seqs)
-        return APUS_ERR_MEMORY;
     s.max_steps = t->plan.max_steps;
     APUS_FORWARD(apus_schedule_find(&s.kind, p->lr_scheduler));
     return apus_schedule_init(&t->schedule, &s);
@@ -395,6 +392,9 @@ apus_status apus_train(const apus_train_params *params, const apus_train_callbac
     t.eval_every =
         t.val.n ? interval(params->eval_strategy, params->eval_steps, t.plan.max_steps) : 0;
     t.save_every = interval(params->save_strategy, params->save_steps, t.plan.max_steps);
+    t.batch.seqs = apus_calloc(apusi_most_sequences(&t), sizeof(*t.batch.seqs));
+    if (!t.batch.seqs)
+        APUS_TRY(APUS_ERR_MEMORY);
     if (params->resume)
         APUS_TRY(apusi_checkpoint_types(&t, params->resume));
     const uint64_t began = apus_trace_begin();
