@@ -374,10 +374,12 @@ static bool dot_cpu_fits(const apus_caps *caps, const void *problem)
 }
 
 /* Where a load from an address that all lanes share is no cheaper than a gather, it is 5 times
- * slower than vec_cpu. */
+ * slower than vec_cpu; with several rows of a, what a lane keeps of them spills. */
 static bool dot_cpu_chosen(const apus_caps *caps, const void *problem)
 {
-    return cpu_class(caps, problem) && caps->uniform_loads;
+    const apus_matmul_problem *p = problem;
+
+    return cpu_class(caps, p) && caps->uniform_loads && p->m == 1;
 }
 
 static apus_status emit_dot_cpu(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
