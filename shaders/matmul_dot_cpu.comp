@@ -1,9 +1,8 @@
 #version 450
-/* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for CPU drivers and few rows m: mat-vec
- * by dot products.
+/* y[n] = alpha * sum_k a[k] b[n,k] + bias[n] + acc[n] for CPU drivers: mat-vec by dot products.
  *
- *   a (M, K), M <= 8  b (N, K) any format  ->  y (M, N);  a, y f32, f16 or bf16;  K a multiple of
- *   TURN, N even where y has 16 bits
+ *   a (1, K)  b (N, K) any format  ->  y (1, N);  a, y f32, f16 or bf16;  K a multiple of TURN, N
+ *   even where y has 16 bits
  *
  * One subgroup a workgroup and as many rows of b as it has lanes; the lanes lie along K.  Lane l
  * takes word l of as many words of a row as there are lanes.  Every address is the same for all
@@ -24,9 +23,8 @@ layout(constant_id = 1) const uint B_TYPE = APUS_F32;
 layout(constant_id = 2) const uint LANES = 4; /* as constant 0: 4, 8, 16 or 32 */
 layout(constant_id = 3) const uint TURN = 64; /* k in one turn of the loop: a multiple of 64 (f32,
                                                  f16, bf16, q8_0: of 32) and of LANES words */
-layout(constant_id = 4) const uint M = 1;
-layout(constant_id = 5) const uint A_TYPE = APUS_F32;
-layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
+layout(constant_id = 4) const uint A_TYPE = APUS_F32;
+layout(constant_id = 5) const uint Y_TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #define MATMUL_LANES
 #include "matmul_epilogue.glsl"
@@ -39,9 +37,9 @@ const uint GRAIN = B_TYPE == APUS_Q6_K ? 16 : 32;
 const bool QUANT = B_TYPE > APUS_BF16, OFFSET = QUANT && B_TYPE != APUS_Q8_0;
 
 uint lane;
-float x[M * PIECES * PER]; /* the lane's elements of a: of each row PER of each piece */
-float x_sum[M * PIECES];   /* where quants have an offset: their sums */
-float sum[M * LANES];
+float x[PIECES * PER]; /* the lane's elements of a: PER of each piece */
+float x_sum[PIECES];   /* where quants have an offset: their sums */
+float sum[LANES];
 
 /* Element LANES i + lane of those of a that begin at eight `at`. */
 float own_x(uint at, uint i)
@@ -58,16 +56,16 @@ float own_x(uint at, uint i)
     return own;
 }
 
-/* The elements of a turn of row m of a, from eight `at` on, to the lanes that have their words:
- * element PER lane + e of a piece stands in vector (PER lane + e) / LANES of those in the order of
+/* The elements of a turn of a, from eight `at` on, to the lanes that have their words: element
+ * PER lane + e of a piece stands in vector (PER lane + e) / LANES of those in the order of
  * memory. */
-void load_x(uint m, uint at)
+void load_x(uint at)
 {
     [[unroll]] for (uint j = 0; j < PIECES; j++) {
         float v[PER];
         [[unroll]] for (uint i = 0; i < PER; i++)
             v[i] = own_x(at, j * PER + i);
-        x_sum[m * PIECES + j] = 0.0;
+        x_sum[j] = 0.0;
         [[unroll]] for (uint e = 0; e < PER; e++) {
             const uint k = PER * lane + e;
             float own = v[0];
@@ -76,8 +74,8 @@ void load_x(uint m, uint at)
                     const float there = subgroupShuffle(v[i], k % LANES);
                     own = k / LANES == i ? there : own;
                 }
-            x[(m * PIECES + j) * PER + e] = own;
-            x_sum[m * PIECES + j] += own;
+            x[j * PER + e] = own;
+            x_sum[j] += own;
         }
     }
 }
@@ -154,30 +152,25 @@ void add_turn(uint r, uint n, uint row, uint c)
         const uint w = own_word(at, j), k = c * TURN + j * CHUNK;
         const uint high = QUANT ? own_high(n, k) : 0;
         const vec2 s = QUANT ? own_scale(n, k) : vec2(1.0, 0.0);
-        [[unroll]] for (uint m = 0; m < M; m++) {
-            const uint piece = m * PIECES + j;
-            const float add = products(w, high, piece * PER);
-            sum[m * LANES + r] = QUANT ? fma(s.x, add, sum[m * LANES + r])
-                                       : sum[m * LANES + r] + add;
-            if (OFFSET)
-                sum[m * LANES + r] = fma(s.y, x_sum[piece], sum[m * LANES + r]);
-        }
+        const float add = products(w, high, j * PER);
+        sum[r] = QUANT ? fma(s.x, add, sum[r]) : sum[r] + add;
+        if (OFFSET)
+            sum[r] = fma(s.y, x_sum[j], sum[r]);
     }
 }
 
 /* Halve the rows that a lane has the sums of, and double the lanes that are in them, until lane r
  * has row r's. */
-float exchange(uint at)
+void exchange()
 {
     [[unroll]] for (uint d = LANES / 2; d > 0; d /= 2) {
         const bool high = (lane & d) != 0;
         [[unroll]] for (uint r = 0; r < d; r++) {
-            const float low_sum = sum[at + r], high_sum = sum[at + r + d];
-            sum[at + r] = (high ? high_sum : low_sum)
+            const float low_sum = sum[r], high_sum = sum[r + d];
+            sum[r] = (high ? high_sum : low_sum)
                           + subgroupShuffleXor(high ? low_sum : high_sum, d);
         }
     }
-    return sum[at];
 }
 
 void main()
@@ -191,20 +184,16 @@ void main()
     [[unroll]] for (uint r = 0; r < LANES; r++) {
         row_n[r] = min(n0 + r * apart, p.n - 1);
         row_at[r] = row_n[r] * (p.k >> (SHIFT + 3));
+        sum[r] = 0.0;
     }
-    [[unroll]] for (uint i = 0; i < M * LANES; i++)
-        sum[i] = 0.0;
     uint c = 0;
     do {
-        [[unroll]] for (uint m = 0; m < M; m++)
-            load_x(m, (m * p.k + TURN * c) / 8);
+        load_x(TURN / 8 * c);
         [[unroll]] for (uint r = 0; r < LANES; r++)
             add_turn(r, row_n[r], row_at[r], c);
     } while (++c < p.k / TURN);
     const uint n = n0 + lane * apart;
-    [[unroll]] for (uint m = 0; m < M; m++) {
-        const float s = exchange(m * LANES);
-        if (n < p.n && m < rows)
-            matmul_store_lane(m, n, s);
-    }
+    exchange();
+    if (n < p.n && rows > 0)
+        matmul_store_lane(0, n, sum[0]);
 }

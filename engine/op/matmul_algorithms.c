@@ -3,7 +3,7 @@
  *   vec              few rows of a (decode) on GPUs: lanes along K
  *   coop, coop_bf16  matrix cores, operands rounded to 16 bits; _large: blocks of 128 x 128
  *   cpu              register tiles for CPU drivers: no shared memory, one subgroup a workgroup
- *   dot_cpu          few rows of a on CPU drivers with cheap uniform loads: lanes along K
+ *   dot_cpu          one row of a on CPU drivers with cheap uniform loads: lanes along K
  *   vec_cpu          few rows of a on CPU drivers: lanes along N, loads of 16 bytes
  *   tile             blocks in shared memory, any GPU, any shape; _wide, _large: larger ones
  *   plain            one element an invocation: the definition */
@@ -368,18 +368,16 @@ static bool dot_cpu_fits(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    return p->kind == APUS_NT && p->m <= VEC_MOST_M && p->k % dot_cpu_turn(caps, p) == 0 &&
+    return p->kind == APUS_NT && p->m == 1 && p->k % dot_cpu_turn(caps, p) == 0 &&
            p->k / 32 < MOST_TURNS && caps->subgroup_shuffle && caps->subgroup >= 4 &&
            caps->subgroup <= 32;
 }
 
 /* Where a load from an address that all lanes share is no cheaper than a gather, it is 5 times
- * slower than vec_cpu; with several rows of a, what a lane keeps of them spills. */
+ * slower than vec_cpu. */
 static bool dot_cpu_chosen(const apus_caps *caps, const void *problem)
 {
-    const apus_matmul_problem *p = problem;
-
-    return cpu_class(caps, p) && caps->uniform_loads && p->m == 1;
+    return cpu_class(caps, problem) && caps->uniform_loads;
 }
 
 static apus_status emit_dot_cpu(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
@@ -387,7 +385,7 @@ static apus_status emit_dot_cpu(apus_lower *l, const apus_matmul_problem *p, apu
     const uint32_t lanes = l->caps->subgroup;
 
     d->kernel = "matmul_dot_cpu";
-    set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes, dot_cpu_turn(l->caps, p), p->m }, 5);
+    set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes, dot_cpu_turn(l->caps, p) }, 4);
     d->groups[0] = (uint32_t)apus_ceil_div(p->n, lanes);
     d->live = (apus_rows) { 0 };
     return apus_emit(l, d);

@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 
-#include "autodiff.h"
 #include "exec_test.h"
 
 /* A network with its gradients on an exec of its own, run once. */
@@ -56,36 +55,6 @@ TEST(less_work_in_a_submission_gives_the_same_bits)
 
 /* ---- one plan on a device, grouped in every way ---- */
 
-typedef struct bed {
-    apus_exec *exec;
-    apus_graph g;
-    store s;
-    net n;
-    apus_plan *plan;
-} bed;
-
-static bool bed_open(bed *b, double share)
-{
-    *b = (bed) { 0 };
-    if (!optest_exec() || !CHECK_OK(apus_exec_create(&b->exec, optest_gpu())) ||
-        !CHECK_OK(apus_graph_init(&b->g)))
-        return false;
-    apus_exec_bound(b->exec, share);
-    net_build(&b->n, &b->s, &b->g);
-    return CHECK_OK(apus_graph_status(&b->g)) &&
-           CHECK_OK(apus_autodiff(&b->g, NULL, NET_LAYERS + 1)) && (b->n.x->grad->keep = true) &&
-           CHECK_OK(
-               apus_plan_create(&b->plan, b->exec, &b->g, &(apus_plan_params) { .force = "" }));
-}
-
-static void bed_close(bed *b)
-{
-    apus_plan_destroy(&b->plan);
-    apus_graph_release(&b->g);
-    store_release(&b->s);
-    apus_exec_destroy(&b->exec);
-}
-
 static void run_bed(bed *b, const apus_cancel *cancel, float *dx)
 {
     net_step(&b->n, b->plan, NET_T);
@@ -102,7 +71,7 @@ TEST(groups_change_no_bit)
     uint32_t least = UINT32_MAX, most = 0;
     bed b;
 
-    if (bed_open(&b, 1e-9)) {
+    if (bed_open(&b, 1e-9, false)) {
         const uint32_t segments = apus_plan_about(b.plan)->segments;
         run_bed(&b, NULL, first);
         CHECK_EQ_U64(apus_plan_bounded(b.plan).submissions, segments);
@@ -132,7 +101,7 @@ static void check_learning(bool timestamps)
     if (!caps || (timestamps && !had))
         return;
     caps->timestamps = timestamps;
-    if (bed_open(&b, 1e-9)) {
+    if (bed_open(&b, 1e-9, false)) {
         apus_exec_bound(b.exec, 1);
         for (uint32_t i = 0; i < 10; i++)
             run_bed(&b, NULL, dx);
@@ -178,7 +147,7 @@ TEST(a_cancelled_step_and_the_next)
     apus_cancel cancel = { 0 };
     bed b;
 
-    if (bed_open(&b, 1e-9)) {
+    if (bed_open(&b, 1e-9, false)) {
         run_bed(&b, &cancel, first);
         cancel.requested = 1;
         net_step(&b.n, b.plan, NET_T);

@@ -3,6 +3,7 @@
 #ifndef APUS_EXEC_TEST_H
 #define APUS_EXEC_TEST_H
 
+#include "autodiff.h"
 #include "add.h"
 #include "dropout.h"
 #include "matmul.h"
@@ -120,6 +121,39 @@ static inline void net_step(const net *n, apus_plan *plan, uint32_t tokens)
         row_id[i] = i / 10;
         pos[i] = i % 10;
     }
+}
+
+/* The network with its gradients on an exec of its own. */
+typedef struct bed {
+    apus_exec *exec;
+    apus_graph g;
+    store s;
+    net n;
+    apus_plan *plan;
+} bed;
+
+/* `share` as for apus_exec_bound; false: no device, or said before. */
+static inline bool bed_open(bed *b, double share, bool profile)
+{
+    const apus_plan_params params = { .name = "net", .force = "", .profile = profile };
+
+    *b = (bed) { 0 };
+    if (!optest_exec() || !CHECK_OK(apus_exec_create(&b->exec, optest_gpu())) ||
+        !CHECK_OK(apus_graph_init(&b->g)))
+        return false;
+    apus_exec_bound(b->exec, share);
+    net_build(&b->n, &b->s, &b->g);
+    return CHECK_OK(apus_graph_status(&b->g)) &&
+           CHECK_OK(apus_autodiff(&b->g, NULL, NET_LAYERS + 1)) && (b->n.x->grad->keep = true) &&
+           CHECK_OK(apus_plan_create(&b->plan, b->exec, &b->g, &params));
+}
+
+static inline void bed_close(bed *b)
+{
+    apus_plan_destroy(&b->plan);
+    apus_graph_release(&b->g);
+    store_release(&b->s);
+    apus_exec_destroy(&b->exec);
 }
 
 #endif

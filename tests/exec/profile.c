@@ -2,42 +2,10 @@
  * kernel's dispatches, whoever waits for the steps. */
 #include <stdio.h>
 
-#include "autodiff.h"
 #include "exec_test.h"
 #include "str.h"
 
 static const uint32_t step_tokens[] = { NET_T, 1, 17, NET_T };
-
-/* A network with its gradients on an exec of its own. */
-typedef struct bed {
-    apus_exec *exec;
-    apus_graph g;
-    store s;
-    net n;
-    apus_plan *plan;
-} bed;
-
-static bool bed_open(bed *b, bool profile)
-{
-    const apus_plan_params params = { .name = "net", .force = "", .profile = profile };
-
-    *b = (bed) { 0 };
-    if (!optest_exec() || !CHECK_OK(apus_exec_create(&b->exec, optest_gpu())) ||
-        !CHECK_OK(apus_graph_init(&b->g)))
-        return false;
-    net_build(&b->n, &b->s, &b->g);
-    return CHECK_OK(apus_graph_status(&b->g)) &&
-           CHECK_OK(apus_autodiff(&b->g, NULL, NET_LAYERS + 1)) && (b->n.x->grad->keep = true) &&
-           CHECK_OK(apus_plan_create(&b->plan, b->exec, &b->g, &params));
-}
-
-static void bed_close(bed *b)
-{
-    apus_plan_destroy(&b->plan);
-    apus_graph_release(&b->g);
-    store_release(&b->s);
-    apus_exec_destroy(&b->exec);
-}
 
 typedef struct result {
     float y[APUS_COUNT(step_tokens)][NET_T * NET_D], dx[NET_T * NET_D];
@@ -101,14 +69,14 @@ TEST(a_profiled_run_gives_the_same_bits)
     bed b;
 
     unsetenv("APUS_PROFILE");
-    if (bed_open(&b, false)) {
+    if (bed_open(&b, 1, false)) {
         run_steps(&b, &plain);
         CHECK(!apus_exec_profile(b.exec, &n) && n == 0);
         CHECK_OK(apus_plan_times(b.plan, count_times, &times));
         CHECK_EQ_U64(times, 0); /* no timestamp was recorded */
     }
     bed_close(&b);
-    if (bed_open(&b, true)) {
+    if (bed_open(&b, 1, true)) {
         run_steps(&b, &profiled);
         check_counts(&b, APUS_COUNT(step_tokens));
         CHECK(plain.y[0][0] != 0 && plain.dx[0] != 0 && plain.dw[0][0] != 0);
@@ -126,7 +94,7 @@ TEST(estimates_follow_the_live_rows)
     uint32_t n = 0;
     bed b;
 
-    if (bed_open(&b, true)) {
+    if (bed_open(&b, 1, true)) {
         run_steps(&b, &r);
         const apus_list *list = apus_plan_list(b.plan);
         const apus_profile_row *rows = apus_exec_profile(b.exec, &n);
@@ -183,7 +151,7 @@ TEST(unwaited_steps_are_counted_and_the_table_is_logged)
     uint32_t n = 0, dispatches[256] = { 0 };
     bed b;
 
-    if (!bed_open(&b, true)) {
+    if (!bed_open(&b, 1, true)) {
         bed_close(&b);
         return;
     }
@@ -223,7 +191,7 @@ TEST(the_variable_turns_it_on)
     bed b;
 
     setenv("APUS_PROFILE", "1", 1);
-    if (bed_open(&b, false)) {
+    if (bed_open(&b, 1, false)) {
         net_step(&b.n, b.plan, NET_T);
         CHECK_OK(apus_plan_run(b.plan, NULL));
         check_counts(&b, 1);
@@ -245,7 +213,7 @@ TEST(without_timestamps_calls_are_counted_and_it_is_told_once)
         return;
     caps->timestamps = false;
     apus_log_set(keep_line, &text, APUS_LOG_INFO);
-    if (bed_open(&b, true)) {
+    if (bed_open(&b, 1, true)) {
         apus_plan *second = NULL;
         const apus_plan_params params = { .name = "second", .force = "", .profile = true };
         CHECK_OK(apus_plan_create(&second, b.exec, &b.g, &params));

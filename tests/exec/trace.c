@@ -4,43 +4,11 @@
 
 #include <stdio.h>
 
-#include "autodiff.h"
 #include "exec_test.h"
 #include "gpu_internal.h"
 #include "trace_read.h"
 
 #define STEPS 5u
-
-/* A network with its gradients on an exec of its own, in small submissions. */
-typedef struct bed {
-    apus_exec *exec;
-    apus_graph g;
-    store s;
-    net n;
-    apus_plan *plan;
-} bed;
-
-static bool bed_open(bed *b)
-{
-    *b = (bed) { 0 };
-    if (!optest_exec() || !CHECK_OK(apus_exec_create(&b->exec, optest_gpu())) ||
-        !CHECK_OK(apus_graph_init(&b->g)))
-        return false;
-    apus_exec_bound(b->exec, 1e-3);
-    net_build(&b->n, &b->s, &b->g);
-    return CHECK_OK(apus_graph_status(&b->g)) &&
-           CHECK_OK(apus_autodiff(&b->g, NULL, NET_LAYERS + 1)) && (b->n.x->grad->keep = true) &&
-           CHECK_OK(apus_plan_create(&b->plan, b->exec, &b->g,
-                                     &(apus_plan_params) { .name = "net", .force = "" }));
-}
-
-static void bed_close(bed *b)
-{
-    apus_plan_destroy(&b->plan);
-    apus_graph_release(&b->g);
-    store_release(&b->s);
-    apus_exec_destroy(&b->exec);
-}
 
 /* Waited for at once, by a cancel token's way, or by nobody. */
 static void run_steps(bed *b, float *y)
@@ -130,7 +98,7 @@ static void run_traced(const char *name, const char *clock, float *y)
     const char *path = new_trace(name);
     bed b;
 
-    if (path && bed_open(&b)) {
+    if (path && bed_open(&b, 1e-3, false)) {
         run_steps(&b, y);
         CHECK_OK(apus_gpu_wait(optest_gpu(), optest_gpu()->submitted, 0));
         net_step(&b.n, b.plan, NET_T);
@@ -156,7 +124,7 @@ TEST(each_dispatch_is_inside_its_submission)
     }
     CHECK(gpu->clock.traced);
     gpu->clock.traced = false; /* as where there is none */
-    if (bed_open(&b))
+    if (bed_open(&b, 1e-3, false))
         run_steps(&b, y[0]);
     bed_close(&b);
     gpu->clock.traced = true;
