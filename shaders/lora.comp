@@ -9,13 +9,12 @@
  * workgroup, lanes along the rank, TM rows; rows are taken together while they share an adapter. */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
-#include "args/lora.h"
+#include "lora_table.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TM = 8;
 layout(constant_id = 2) const uint TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_lora_push p; };
-#include "lora_table.glsl"
 
 void main()
 {
@@ -32,7 +31,7 @@ void main()
             same = BufU(p.index).v[m0 + at] == BufU(p.index).v[m0];
         while (same && ++at < TM);
     if (same) {
-        const apus_lora_entry e = lora_entry(m0);
+        const apus_lora_entry e = lora_entry(p.table, p.index, p.slots, m0);
         const uint row = min(r, max(e.rank, 1) - 1);
         float sum[TM];
         [[unroll]] for (uint i = 0; i < TM; i++)
@@ -57,7 +56,7 @@ void main()
     }
     uint m = m0;
     do {
-        const apus_lora_entry e = lora_entry(m);
+        const apus_lora_entry e = lora_entry(p.table, p.index, p.slots, m);
         const uint row = min(r, max(e.rank, 1) - 1);
         float sum = 0.0;
         uint c = 0;

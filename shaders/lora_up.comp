@@ -7,13 +7,12 @@
  * bits. */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
-#include "args/lora.h"
+#include "lora_table.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TM = 8;
 layout(constant_id = 2) const uint TYPE = APUS_F32;
 layout(push_constant) uniform Push { apus_lora_push p; };
-#include "lora_table.glsl"
 
 const uint COLS = TYPE == APUS_F32 ? 1 : 2;
 
@@ -32,7 +31,7 @@ void store(uint m, uint n, float sum[COLS])
 /* Rows m0 .. m0+TM-1, which share an adapter. */
 void rows_together(uint m0, uint n, bool inside)
 {
-    const apus_lora_entry e = lora_entry(m0);
+    const apus_lora_entry e = lora_entry(p.table, p.index, p.slots, m0);
     float sum[TM * COLS];
 
     [[unroll]] for (uint i = 0; i < TM * COLS; i++)
@@ -82,7 +81,7 @@ void rows_together(uint m0, uint n, bool inside)
 
 void row_alone(uint m, uint n, bool inside)
 {
-    const apus_lora_entry e = lora_entry(m);
+    const apus_lora_entry e = lora_entry(p.table, p.index, p.slots, m);
     float sum[COLS];
 
     [[unroll]] for (uint c = 0; c < COLS; c++)

@@ -1,5 +1,6 @@
 #version 450
-/* y[m,n] = alpha * sum_k op(a)[m,k] * op(b)[k,n] + bias[n] + acc[m,n]
+/* y[m,n] = alpha * sum_k op(a)[m,k] * op(b)[k,n] + bias[n] + acc[m,n], DUAL: with a second product
+ * in the sum (engine/op/matmul.h)
  *
  *   NT  a (M, K)  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M)  b (K, N)
  *   ->  y (M, N);  a, y and TN's b f32, f16 or bf16
@@ -15,6 +16,7 @@ layout(constant_id = 1) const uint KIND = APUS_MATMUL_NT;
 layout(constant_id = 2) const uint B_TYPE = APUS_F32;
 layout(constant_id = 3) const uint A_TYPE = APUS_F32;
 layout(constant_id = 4) const uint Y_TYPE = APUS_F32;
+layout(constant_id = 5) const uint DUAL = 0;
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 
@@ -52,6 +54,10 @@ void main()
                                                       : weight1(k, p.n, n + i));
         }
     }
+    for (uint k = 0; k < (DUAL == 1 ? p.k2 : 0); k++)
+        [[unroll]] for (uint i = 0; i < PER; i++)
+            sum[i] += p.beta * BufF(p.a2).v[m * p.k2 + k]
+                      * BufF(p.b2).v[KIND == APUS_MATMUL_NT ? (n + i) * p.k2 + k : k * p.n + n + i];
     if (PER == 1)
         matmul_store1(m, n, sum[0]);
     else

@@ -1,5 +1,6 @@
 #version 450
-/* y[n] = alpha * sum_k a[k] b[n,k] + bias[n] + acc[n] for CPU drivers: mat-vec by dot products.
+/* y[n] = alpha * sum_k a[k] b[n,k] + bias[n] + acc[n] for CPU drivers: mat-vec by dot products, of
+ * one b or several (matmul_few.glsl).
  *
  *   a (1, K)  b (N, K) any format  ->  y (1, N);  a, y f32, f16 or bf16;  K a multiple of TURN, N
  *   even where y has 16 bits
@@ -16,7 +17,6 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "quant.glsl"
-#include "args/matmul.h"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint B_TYPE = APUS_F32;
@@ -25,35 +25,50 @@ layout(constant_id = 3) const uint TURN = 64; /* k in one turn of the loop: a mu
                                                  f16, bf16, q8_0: of 32) and of LANES words */
 layout(constant_id = 4) const uint A_TYPE = APUS_F32;
 layout(constant_id = 5) const uint Y_TYPE = APUS_F32;
-layout(push_constant) uniform Push { apus_matmul_push p; };
+layout(constant_id = 6) const uint MEMBERS = 1;
+layout(constant_id = 7) const uint PAIR = 0;
+layout(constant_id = 8) const uint ADAPTED = 0;
+layout(constant_id = 9) const uint NORM = 0;
 #define MATMUL_LANES
-#include "matmul_epilogue.glsl"
+#include "matmul_few.glsl"
 
 /* A word has PER weights; a piece is a word for each lane, CHUNK weights; a turn has PIECES.  A
  * scale is of GRAIN weights. */
 const uint SHIFT = B_TYPE == APUS_F32 ? 0 : B_TYPE <= APUS_BF16 ? 1 : B_TYPE == APUS_Q8_0 ? 2 : 3;
 const uint PER = 1 << SHIFT, CHUNK = LANES << SHIFT, PIECES = TURN / CHUNK;
 const uint GRAIN = B_TYPE == APUS_Q6_K ? 16 : 32;
+const uint SETS = PAIR == 1 ? 2 : 1; /* of LANES rows of b: PAIR: of the other matrix */
 const bool QUANT = B_TYPE > APUS_BF16, OFFSET = QUANT && B_TYPE != APUS_Q8_0;
 
 uint lane;
 float x[PIECES * PER]; /* the lane's elements of a: PER of each piece */
 float x_sum[PIECES];   /* where quants have an offset: their sums */
-float sum[LANES];
+float squares;         /* NORM: of the lane's elements of a */
+float sum[SETS * LANES];
 
 /* Element LANES i + lane of those of a that begin at eight `at`. */
-float own_x(uint at, uint i)
+float own_element(uint type, uvec2 a, uint at, uint i)
 {
     float own = 0.0;
 
     [[unroll]] for (uint e = 0; e < LANES; e += 8) {
         vec4 v[2];
-        apus_load8(A_TYPE, p.a, at + (LANES * i + e) / 8, v[0], v[1]);
+        apus_load8(type, a, at + (LANES * i + e) / 8, v[0], v[1]);
         const uint first = LANES * i % 8; /* 4 lanes: half of the eight */
         [[unroll]] for (uint j = 0; j < min(LANES, 8); j++)
             own = lane == e + j ? v[(first + j) / 4][(first + j) % 4] : own;
     }
     return own;
+}
+
+float own_x(uint at, uint i)
+{
+    const float x = own_element(A_TYPE, p.a, at, i);
+
+    if (NORM == 0)
+        return x;
+    squares = fma(x, x, squares);
+    return x * own_element(APUS_F32, few.norm, at, i);
 }
 
 /* The elements of a turn of a, from eight `at` on, to the lanes that have their words: element
@@ -81,12 +96,12 @@ void load_x(uint at)
 }
 
 /* The lane's word of piece j of those that begin at eight `at`. */
-uint own_word(uint at, uint j)
+uint own_word(uvec2 b, uint at, uint j)
 {
     uint w = 0;
 
     [[unroll]] for (uint i = 0; i < LANES; i += 8) {
-        const apus_u8 eight = BufU8(p.b).v[at + (j * LANES + i) / 8];
+        const apus_u8 eight = BufU8(b).v[at + (j * LANES + i) / 8];
         const uint first = j * LANES % 8; /* 4 lanes: half of the eight */
         [[unroll]] for (uint e = 0; e < min(LANES, 8); e++) {
             const uint k = first + e;
@@ -118,40 +133,40 @@ float products(uint w, uint high, uint at)
 }
 
 /* The upper bits, scale and offset of the lane's word of a piece that begins at element k. */
-uint own_high(uint n, uint k)
+uint own_high(uvec2 scales, uint n, uint k)
 {
-    uint high = apus_high(B_TYPE, p.scales, n, p.scale_words, k / 16);
+    uint high = apus_high(B_TYPE, scales, n, p.scale_words, k / 16);
 
     if (apus_has_high(B_TYPE))
         [[unroll]] for (uint i = GRAIN; i < CHUNK; i += GRAIN) {
-            const uint there = apus_high(B_TYPE, p.scales, n, p.scale_words, (k + i) / 16);
+            const uint there = apus_high(B_TYPE, scales, n, p.scale_words, (k + i) / 16);
             high = lane * PER / GRAIN == i / GRAIN ? there : high;
         }
     return high;
 }
 
-vec2 own_scale(uint n, uint k)
+vec2 own_scale(uvec2 scales, uint n, uint k)
 {
     const uint blocks = p.k / 32;
-    vec2 s = apus_scale(B_TYPE, p.scales, n, p.scale_words, blocks, k / 16);
+    vec2 s = apus_scale(B_TYPE, scales, n, p.scale_words, blocks, k / 16);
 
     [[unroll]] for (uint i = GRAIN; i < CHUNK; i += GRAIN) {
         const vec2 there =
-            apus_scale(B_TYPE, p.scales, n, p.scale_words, blocks, (k + i) / 16);
+            apus_scale(B_TYPE, scales, n, p.scale_words, blocks, (k + i) / 16);
         s = lane * PER / GRAIN == i / GRAIN ? there : s;
     }
     return s;
 }
 
 /* Add turn c of row n of b, whose words begin at eight `row`, to the sums of row r of the lane. */
-void add_turn(uint r, uint n, uint row, uint c)
+void add_turn(uvec2 b, uvec2 scales, uint r, uint n, uint row, uint c)
 {
     const uint at = row + c * (TURN >> SHIFT) / 8;
 
     [[unroll]] for (uint j = 0; j < PIECES; j++) {
-        const uint w = own_word(at, j), k = c * TURN + j * CHUNK;
-        const uint high = QUANT ? own_high(n, k) : 0;
-        const vec2 s = QUANT ? own_scale(n, k) : vec2(1.0, 0.0);
+        const uint w = own_word(b, at, j), k = c * TURN + j * CHUNK;
+        const uint high = QUANT ? own_high(scales, n, k) : 0;
+        const vec2 s = QUANT ? own_scale(scales, n, k) : vec2(1.0, 0.0);
         const float add = products(w, high, j * PER);
         sum[r] = QUANT ? fma(s.x, add, sum[r]) : sum[r] + add;
         if (OFFSET)
@@ -160,40 +175,61 @@ void add_turn(uint r, uint n, uint row, uint c)
 }
 
 /* Halve the rows that a lane has the sums of, and double the lanes that are in them, until lane r
- * has row r's. */
-void exchange()
+ * has row r's of the set that begins there. */
+float exchanged(uint first)
 {
     [[unroll]] for (uint d = LANES / 2; d > 0; d /= 2) {
         const bool high = (lane & d) != 0;
         [[unroll]] for (uint r = 0; r < d; r++) {
-            const float low_sum = sum[r], high_sum = sum[r + d];
-            sum[r] = (high ? high_sum : low_sum)
-                          + subgroupShuffleXor(high ? low_sum : high_sum, d);
+            const float low_sum = sum[first + r], high_sum = sum[first + r + d];
+            sum[first + r] = (high ? high_sum : low_sum)
+                                  + subgroupShuffleXor(high ? low_sum : high_sum, d);
         }
     }
+    return sum[first];
+}
+
+/* The sum over all lanes, the same bits in each. */
+float over_lanes(float x)
+{
+    [[unroll]] for (uint d = 1; d < LANES; d *= 2)
+        x += subgroupShuffleXor(x, d);
+    return x;
 }
 
 void main()
 {
-    lane = gl_SubgroupInvocationID;
-    const uint n0 = Y_TYPE == APUS_F32 ? gl_WorkGroupID.x : gl_WorkGroupID.x * LANES;
-    const uint apart = Y_TYPE == APUS_F32 ? gl_NumWorkGroups.x : 1;
+    const uint group = take_member(gl_WorkGroupID.x);
+    const uint apart = Y_TYPE == APUS_F32 ? (p.n + LANES - 1) / LANES : 1;
+    const uint n0 = Y_TYPE == APUS_F32 ? group : group * LANES;
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
     uint row_n[LANES], row_at[LANES]; /* here, since llvmpipe does not move them out of the loop */
 
+    lane = gl_SubgroupInvocationID;
+    squares = 0.0;
     [[unroll]] for (uint r = 0; r < LANES; r++) {
         row_n[r] = min(n0 + r * apart, p.n - 1);
         row_at[r] = row_n[r] * (p.k >> (SHIFT + 3));
-        sum[r] = 0.0;
     }
+    [[unroll]] for (uint r = 0; r < SETS * LANES; r++)
+        sum[r] = 0.0;
     uint c = 0;
     do {
         load_x(TURN / 8 * c);
         [[unroll]] for (uint r = 0; r < LANES; r++)
-            add_turn(r, row_n[r], row_at[r], c);
+            add_turn(p.b, p.scales, r, row_n[r], row_at[r], c);
+        if (PAIR == 1)
+            [[unroll]] for (uint r = 0; r < LANES; r++)
+                add_turn(up.b, up.scales, SETS * LANES - LANES + r, row_n[r], row_at[r], c);
     } while (++c < p.k / TURN);
     const uint n = n0 + lane * apart;
-    exchange();
-    if (n < p.n && rows > 0)
-        matmul_store_lane(0, n, sum[0]);
+    const float scale = NORM == 1 ? norm_scale(over_lanes(squares)) : 1.0;
+    const float first = scale * exchanged(0);
+    if (PAIR == 1) {
+        const float second = scale * exchanged(SETS * LANES - LANES);
+        if (n < p.n && rows > 0)
+            matmul_put_lane(0, n, gated1(0, n, first, second));
+    } else if (n < p.n && rows > 0) {
+        matmul_put_lane(0, n, few_end1(0, n, first));
+    }
 }

@@ -18,6 +18,7 @@ layout(constant_id = 3) const uint UNROLL = 1; /* 4 k in one turn of the loop; 2
 layout(constant_id = 4) const uint CLAMP = 0;
 layout(constant_id = 5) const uint A_TYPE = APUS_F32;
 layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
+layout(constant_id = 7) const uint DUAL = 0; /* 1: beta * sum_k a2[m,k] b2[k,n] is added */
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 
@@ -26,12 +27,28 @@ vec4 load_row(uint k, uint n4)
     return apus_weight4(B_TYPE, p.b, p.scales, p.scale_words, k, p.n >> 2, n4);
 }
 
+vec4 sum[TM];
+
+/* The second product, of few k. */
+void add_second(uint m0, uint n4)
+{
+    const uint row0 = m0 * p.k2, last = (p.m - 1) * p.k2;
+    uint k = 0;
+
+    do {
+        const vec4 b = p.beta * BufF4(p.b2).v[k * (p.n >> 2) + n4];
+        [[unroll]] for (uint i = 0; i < TM; i++) {
+            const uint at = row0 + k + i * p.k2;
+            sum[i] = fma(vec4(BufF(p.a2).v[CLAMP == 1 ? min(at, last + k) : at]), b, sum[i]);
+        }
+    } while (++k < p.k2);
+}
+
 void main()
 {
     const uint lane_n4 = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
     const uint m0 = gl_WorkGroupID.y * TM, n4 = min(lane_n4, (p.n >> 2) - 1);
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
-    vec4 sum[TM];
 
     if (m0 >= rows)
         return;
@@ -59,6 +76,8 @@ void main()
             }
         }
     } while (++c < turns);
+    if (DUAL == 1)
+        add_second(m0, n4);
     if (lane_n4 >= p.n >> 2)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)

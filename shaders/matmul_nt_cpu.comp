@@ -20,6 +20,7 @@ layout(constant_id = 3) const uint UNROLL = 1; /* chunks of 8 k in one turn of t
 layout(constant_id = 4) const uint CLAMP = 0;  /* 1: TM does not divide the largest M */
 layout(constant_id = 5) const uint A_TYPE = APUS_F32;
 layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
+layout(constant_id = 7) const uint DUAL = 0; /* 1: beta * sum_k a2[m,k] b2[n,k] is added */
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #define MATMUL_LANES
 #include "matmul_epilogue.glsl"
@@ -39,12 +40,28 @@ void load_weights(uint n, uint k8, uint c, out vec4 b0, out vec4 b1)
     }
 }
 
+float sum[TM];
+
+/* The second product, of few k. */
+void add_second(uint m0, uint n)
+{
+    const uint row0 = m0 * p.k2, last = (p.m - 1) * p.k2;
+    uint k = 0;
+
+    do {
+        const float b = p.beta * BufF(p.b2).v[n * p.k2 + k];
+        [[unroll]] for (uint i = 0; i < TM; i++) {
+            const uint at = row0 + k + i * p.k2;
+            sum[i] = fma(BufF(p.a2).v[CLAMP == 1 ? min(at, last + k) : at], b, sum[i]);
+        }
+    } while (++k < p.k2);
+}
+
 void main()
 {
     const uint lane_n = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
     const uint m0 = gl_WorkGroupID.y * TM, n = min(lane_n, p.n - 1), k8 = p.k >> 3;
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
-    float sum[TM];
 
     if (m0 >= rows)
         return;
@@ -75,6 +92,8 @@ void main()
         }
         c0 += UNROLL;
     } while (c0 < k8);
+    if (DUAL == 1)
+        add_second(m0, n);
     if (lane_n >= p.n)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)

@@ -22,6 +22,7 @@ layout(constant_id = 6) const uint RM = 4;
 layout(constant_id = 7) const uint RN = 4;
 layout(constant_id = 8) const uint A_TYPE = APUS_F32;
 layout(constant_id = 9) const uint Y_TYPE = APUS_F32;
+layout(constant_id = 10) const uint DUAL = 0; /* 1: chunks of the second product come behind */
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
@@ -37,29 +38,45 @@ shared vec4 block_b[BK * B_STRIDE];
 
 vec4 next_a[A_LOADS], next_b[B_LOADS];
 uint m0, n0, rows, sum_k;
+uint first_k; /* k of the chunks of the first product */
 
 /* Quad i of a chunk: rows of `wide` outer elements when the source runs along k, else rows of k. */
+vec4 quad_a(uint i, uint k0)
+{
+    if (DUAL == 1 && k0 >= first_k)
+        return p.beta * matmul_load4(APUS_F32, p.a2, m0 + i / (BK / 4), p.m, p.k2,
+                                     (k0 - first_k) / 4 + i % (BK / 4));
+    if (KIND == APUS_MATMUL_TN)
+        return matmul_load4(A_TYPE, p.a, k0 + i / (BM / 4), sum_k, p.m, m0 / 4 + i % (BM / 4));
+    return matmul_load4(A_TYPE, p.a, m0 + i / (BK / 4), p.m, p.k, k0 / 4 + i % (BK / 4));
+}
+
+vec4 quad_b(uint i, uint k0)
+{
+    if (DUAL == 1 && k0 >= first_k)
+        return KIND == APUS_MATMUL_NT
+                   ? matmul_load4(APUS_F32, p.b2, n0 + i / (BK / 4), p.n, p.k2,
+                                  (k0 - first_k) / 4 + i % (BK / 4))
+                   : matmul_load4(APUS_F32, p.b2, k0 - first_k + i / (BN / 4), p.k2, p.n,
+                                  n0 / 4 + i % (BN / 4));
+    if (KIND == APUS_MATMUL_NT)
+        return matmul_load4(B_TYPE, p.b, n0 + i / (BK / 4), p.n, p.k, k0 / 4 + i % (BK / 4));
+    return matmul_load4(B_TYPE, p.b, k0 + i / (BN / 4), sum_k, p.n, n0 / 4 + i % (BN / 4));
+}
+
 void fetch(uint k0)
 {
     [[unroll]] for (uint s = 0; s < A_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
         if (A_QUADS % LOCAL != 0 && i >= A_QUADS)
             break;
-        next_a[s] = KIND == APUS_MATMUL_TN
-                        ? matmul_load4(A_TYPE, p.a, k0 + i / (BM / 4), sum_k, p.m, m0 / 4
-                            + i % (BM / 4))
-                        : matmul_load4(A_TYPE, p.a, m0 + i / (BK / 4), p.m, p.k, k0 / 4
-                            + i % (BK / 4));
+        next_a[s] = quad_a(i, k0);
     }
     [[unroll]] for (uint s = 0; s < B_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
         if (B_QUADS % LOCAL != 0 && i >= B_QUADS)
             break;
-        next_b[s] = KIND == APUS_MATMUL_NT
-                        ? matmul_load4(B_TYPE, p.b, n0 + i / (BK / 4), p.n, p.k, k0 / 4
-                            + i % (BK / 4))
-                        : matmul_load4(B_TYPE, p.b, k0 + i / (BN / 4), sum_k, p.n, n0 / 4
-                            + i % (BN / 4));
+        next_b[s] = quad_b(i, k0);
     }
 }
 
@@ -101,16 +118,18 @@ void main()
     n0 = gl_WorkGroupID.y * BN;
     rows = KIND == APUS_MATMUL_TN ? p.m : min(live, p.m);
     sum_k = KIND == APUS_MATMUL_TN ? min(live, p.k) : p.k;
+    first_k = (sum_k + BK - 1) / BK * BK;
+    const uint end = DUAL == 1 ? first_k + p.k2 : sum_k;
     if (m0 >= rows)
         return;
     [[unroll]] for (uint i = 0; i < RM * (RN / 4); i++)
         sum[i] = vec4(0.0);
     fetch(0);
-    for (uint k0 = 0; k0 < sum_k; k0 += BK) {
+    for (uint k0 = 0; k0 < end; k0 += BK) {
         barrier();
         stage();
         barrier();
-        if (k0 + BK < sum_k)
+        if (k0 + BK < end)
             fetch(k0 + BK);
         for (uint k4 = 0; k4 < BK; k4 += 4) {
             [[unroll]] for (uint kk = 0; kk < 4; kk++) {

@@ -184,8 +184,6 @@ static void count_uses(const apus_node *n, uint32_t *uses, uint32_t by)
 /* Take out copies whose results no gradient rule has asked for.  uses[id] counts readers. */
 static void sweep(apus_graph *g, uint32_t *uses)
 {
-    uint32_t n_nodes = 0, n_tensors = 0;
-
     for (uint32_t i = 0; i < g->n_nodes; i++)
         count_uses(g->nodes[i], uses, 1);
     for (uint32_t i = g->n_nodes; i-- > 0;) {
@@ -196,28 +194,12 @@ static void sweep(apus_graph *g, uint32_t *uses)
         if (used)
             continue;
         count_uses(n, uses, UINT32_MAX); /* one less */
-        n->n_out = 0;
         g->nodes[i] = NULL;
     }
-    for (uint32_t i = 0; i < g->n_tensors; i++) {
-        apus_tensor *t = g->tensors[i];
-        const apus_node *by = apus_tensor_root(t, NULL)->producer;
-        if (by && by->region == COPY && by->n_out == 0)
-            continue;
-        t->id = n_tensors;
-        g->tensors[n_tensors++] = t;
-    }
-    g->n_tensors = n_tensors;
-    for (uint32_t i = 0; i < g->n_nodes; i++) {
-        apus_node *n = g->nodes[i];
-        if (!n)
-            continue;
-        if (n->region == COPY)
-            n->region = 0;
-        n->id = n_nodes;
-        g->nodes[n_nodes++] = n;
-    }
-    g->n_nodes = n_nodes;
+    apus_graph_compact(g);
+    for (uint32_t i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i]->region == COPY)
+            g->nodes[i]->region = 0;
 }
 
 /* Views of parameters get the parameter's gradient buffer, in their own shape. */

@@ -28,6 +28,7 @@ typedef struct apus_plan_params {
     bool narrow;       /* algorithms that round inputs to 16 bits are allowed */
     const char *force; /* NULL: APUS_KERNEL */
     bool profile;      /* timestamps around each dispatch; APUS_PROFILE does the same */
+    bool fuse;         /* the graph's nodes are fused first (fuse.h) */
 } apus_plan_params;
 
 typedef struct apus_plan_info {

@@ -3,6 +3,7 @@
 #include "barrier.h"
 #include "env.h"
 #include "exec_internal.h"
+#include "fuse.h"
 #include "mutate.h"
 #include "op.h"
 #include "plan.h"
@@ -13,6 +14,18 @@ uint64_t apusi_block_bytes(const apus_caps *caps)
     const uint64_t most = caps->max_alloc ? caps->max_alloc : (uint64_t)1 << 31;
 
     return (most < (uint64_t)1 << 31 ? most : (uint64_t)1 << 31) / 256 * 256;
+}
+
+const char *apusi_force(const apus_plan_params *params)
+{
+    return params->force ? params->force : apus_env_get(APUS_KERNEL);
+}
+
+apus_status apusi_fuse(apus_graph *g, const apus_caps *caps, const apus_plan_params *params)
+{
+    if (!params->fuse || !apus_env_on(APUS_FUSE))
+        return APUS_OK;
+    return apus_fuse(g, caps, params->narrow, apusi_force(params));
 }
 
 /* Every operator's record, in order; then barriers and, where asked for, their check. */
@@ -66,10 +79,11 @@ apus_status apus_plan_estimate(apus_plan_info *info, apus_list *list, apus_graph
                      .args = 1ull << 41,
                      .scratch_bytes = block,
                      .narrow = params->narrow,
-                     .force = params->force ? params->force : apus_env_get(APUS_KERNEL) };
+                     .force = apusi_force(params) };
 
     *info = (apus_plan_info) { 0 };
     APUS_FORWARD(apus_graph_status(g));
+    APUS_FORWARD(apusi_fuse(g, caps, params));
     APUS_FORWARD(apus_memory_plan_make(&memory, g, block));
     for (uint64_t i = 0; i < APUSI_ARENAS; i++)
         l.scratch[i] = (1ull << 42) + i * block;

@@ -104,7 +104,7 @@ static apus_status lower(apus_plan *plan, const apus_plan_params *params)
                      .step = plan->step.address,
                      .scratch_bytes = apusi_block_bytes(caps),
                      .narrow = params->narrow,
-                     .force = params->force ? params->force : apus_env_get(APUS_KERNEL) };
+                     .force = apusi_force(params) };
 
     for (uint32_t i = 0; i < plan->arena->n_blocks; i++)
         l.scratch[i] = plan->arena->blocks[i].address;
@@ -142,6 +142,7 @@ apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
         APUS_TRY(apusi_profile_begin(exec));
     plan->profile = exec->profile && (params->profile || apus_env_on(APUS_PROFILE));
     plan->name = apus_strdup(params->name ? params->name : "plan");
+    APUS_TRY(apusi_fuse(g, apus_gpu_caps(exec->gpu), params));
     APUS_TRY(apus_memory_plan_make(&memory, g, apusi_block_bytes(apus_gpu_caps(exec->gpu))));
     APUS_TRY(arena_get(exec, memory.bytes ? memory.bytes : 256, &plan->arena));
     APUS_TRY(apus_buffer_create(exec->gpu, &plan->step, apus_round_up(g->step_bytes, 16),

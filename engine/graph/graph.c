@@ -262,3 +262,24 @@ apus_tensor *apus_node_output(apus_graph *g, apus_node *n, apus_dtype dtype, uin
             t->wants_grad = true;
     return t;
 }
+
+void apus_graph_compact(apus_graph *g)
+{
+    uint32_t n_tensors = 0, n_nodes = 0;
+
+    for (uint32_t i = 0; i < g->n_tensors; i++) {
+        const apus_tensor *root = apus_tensor_root(g->tensors[i], NULL);
+        if (root->storage == APUS_STORE_PLANNED && g->nodes[root->producer->id] != root->producer)
+            continue;
+        g->tensors[n_tensors++] = g->tensors[i];
+    }
+    g->n_tensors = n_tensors;
+    for (uint32_t i = 0; i < n_tensors; i++)
+        g->tensors[i]->id = i;
+    for (uint32_t i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i])
+            g->nodes[n_nodes++] = g->nodes[i];
+    g->n_nodes = n_nodes;
+    for (uint32_t i = 0; i < n_nodes; i++)
+        g->nodes[i]->id = i;
+}

@@ -14,7 +14,7 @@
 #include "dtype.h"
 
 #define APUS_MAX_DIMS 4
-#define APUS_MAX_IN 12
+#define APUS_MAX_IN 16
 #define APUS_MAX_OUT 4
 
 /* Variables of the step buffer, one index each; kernels read them as u32 (or f32 bits). */
@@ -145,6 +145,10 @@ apus_node *apus_graph_node(apus_graph *g, const apus_op_def *op, const void *att
 /* In 16 bits the last dimension must be a multiple of 4: rows are written by whole words. */
 apus_tensor *apus_node_output(apus_graph *g, apus_node *n, apus_dtype dtype, uint32_t n_dims,
                               const uint32_t *dims, apus_rows rows);
+
+/* Leave out nodes that were set to NULL, and the planned tensors that no node makes any more (and
+ * their views); ids are dense again. */
+void apus_graph_compact(apus_graph *g);
 
 /* Bytes in device memory: plain formats n * bytes; quantized ones their planes (layout.h). */
 bool apus_tensor_bytes(apus_dtype dtype, uint32_t n_dims, const uint32_t *dims, uint64_t *bytes);

@@ -214,7 +214,8 @@ static apus_status build(apus_session *s, bucket *b)
                               &(apus_plan_params) { .name = b->tokens > 1 ? "prefill" : "decode",
                                                     .narrow = m->types.narrow,
                                                     .force = s->params.force,
-                                                    .profile = s->params.profile }));
+                                                    .profile = s->params.profile,
+                                                    .fuse = true }));
 fail:
     apus_free(weights.made);
     return st;

@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 
-#include "args/matmul.h"
 #include "col_sum.h"
 #include "layout.h"
 #include "matmul_problem.h"
@@ -12,15 +11,15 @@
 
 struct attr {
     apus_matmul_kind kind;
-    float alpha;
+    float alpha, beta;
 };
 
-enum { IN_A, IN_B, IN_BIAS, IN_ACC, IN_INTO, N_IN };
+enum { IN_A, IN_B, IN_BIAS, IN_ACC, IN_INTO, IN_A2, IN_B2, N_IN };
 
 static const char *const kind_names[] = { "nt", "nn", "tn" };
 
-static void shape_of(apus_matmul_kind kind, const apus_tensor *a, const apus_tensor *b,
-                     apus_dtype out, apus_matmul_problem *p, uint32_t *b_k)
+void apusi_matmul_shape(apus_matmul_kind kind, const apus_tensor *a, const apus_tensor *b,
+                        apus_dtype out, apus_matmul_problem *p, uint32_t *b_k)
 {
     const uint32_t a_rows = apus_tensor_rows(a), a_cols = apus_tensor_cols(a);
     const uint32_t b_rows = apus_tensor_rows(b), b_cols = apus_tensor_cols(b);
@@ -32,13 +31,30 @@ static void shape_of(apus_matmul_kind kind, const apus_tensor *a, const apus_ten
     p->m = kind == APUS_TN ? a_cols : a_rows;
     p->k = kind == APUS_TN ? a_rows : a_cols;
     p->n = kind == APUS_NT ? b_rows : b_cols;
+    p->k2 = 0;
+    p->gate = p->norm = false;
     *b_k = kind == APUS_NT ? b_cols : b_rows;
+}
+
+/* Whether the second product, if there is one, has the shape of the first. */
+static bool second_fits(const apus_matmul_problem *p, const apus_matmul_params *params)
+{
+    const apus_tensor *a = params->a2, *b = params->b2;
+
+    if (!a && !b)
+        return true;
+    if (!a || !b || p->kind == APUS_TN || a->dtype != APUS_F32 || b->dtype != APUS_F32)
+        return false;
+    const uint32_t k = apus_tensor_cols(a);
+    return apus_tensor_rows(a) == p->m && apus_tensor_cols(b) == (p->kind == APUS_NT ? k : p->n) &&
+           apus_tensor_rows(b) == (p->kind == APUS_NT ? p->n : k);
 }
 
 apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
                          const apus_matmul_params *params)
 {
-    const struct attr attr = { params->kind, params->alpha == 0.0f ? 1.0f : params->alpha };
+    const struct attr attr = { params->kind, params->alpha == 0.0f ? 1.0f : params->alpha,
+                               params->beta };
     const apus_dtype out = params->into ? params->into->dtype : params->out;
     apus_matmul_problem p;
     uint32_t b_k, dims[APUS_MAX_DIMS], n_dims = 2;
@@ -46,20 +62,23 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
 
     if (!a || !b)
         return NULL;
-    shape_of(params->kind, a, b, out, &p, &b_k);
+    apusi_matmul_shape(params->kind, a, b, out, &p, &b_k);
     if (!apus_dtype_is_plain(a->dtype) || !apus_dtype_is_plain(out) || p.k != b_k ||
         !apus_dtype_is_weight(b->dtype) ||
         (params->kind == APUS_TN && !apus_dtype_is_plain(b->dtype)) ||
         (params->bias && apus_tensor_count(params->bias) != p.n) ||
         (params->acc &&
          (apus_tensor_count(params->acc) != (uint64_t)p.m * p.n || params->acc->dtype != out)) ||
-        (params->into && apus_tensor_count(params->into) != (uint64_t)p.m * p.n))
+        (params->into && apus_tensor_count(params->into) != (uint64_t)p.m * p.n) ||
+        !second_fits(&p, params))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "matmul %s: %s (%u x %u) and %s (%u x %u)",
                                kind_names[params->kind], a->name, apus_tensor_rows(a),
                                apus_tensor_cols(a), b->name, apus_tensor_rows(b),
                                apus_tensor_cols(b));
-    n = apus_graph_node(g, &apus_op_matmul, &attr, sizeof(attr),
-                        (apus_tensor *[]) { a, b, params->bias, params->acc, params->into }, N_IN);
+    n = apus_graph_node(
+        g, &apus_op_matmul, &attr, sizeof(attr),
+        (apus_tensor *[]) { a, b, params->bias, params->acc, params->into, params->a2, params->b2 },
+        N_IN);
     if (!n)
         return NULL;
     if (params->into) {
@@ -77,18 +96,39 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
                             params->kind == APUS_TN ? APUS_ROWS_ALL : a->rows);
 }
 
+apus_matmul_params apus_matmul_of(const apus_node *n, apus_tensor **a, apus_tensor **b)
+{
+    const struct attr *attr = n->attr;
+
+    *a = n->in[IN_A];
+    *b = n->in[IN_B];
+    return (apus_matmul_params) { .kind = attr->kind,
+                                  .alpha = attr->alpha,
+                                  .bias = n->in[IN_BIAS],
+                                  .out = n->in[IN_INTO] ? n->in[IN_INTO]->dtype : n->out[0]->dtype,
+                                  .acc = n->in[IN_ACC],
+                                  .a2 = n->in[IN_A2],
+                                  .b2 = n->in[IN_B2],
+                                  .beta = attr->beta,
+                                  .into = n->in[IN_INTO] };
+}
+
 static apus_status record(apus_lower *l, const apus_node *n)
 {
     const apus_tensor *a = n->in[IN_A], *b = n->in[IN_B], *acc = n->in[IN_ACC];
     const apus_tensor *y = n->in[IN_INTO] ? n->in[IN_INTO] : n->out[0];
+    const apus_tensor *a2 = n->in[IN_A2], *b2 = n->in[IN_B2];
     const struct attr *attr = n->attr;
     apus_matmul_problem p;
     uint32_t b_k;
     char what[96];
 
-    shape_of(attr->kind, a, b, y->dtype, &p, &b_k);
+    apusi_matmul_shape(attr->kind, a, b, y->dtype, &p, &b_k);
+    p.k2 = a2 ? apus_tensor_cols(a2) : 0;
     snprintf(what, sizeof(what), "%s %ux%ux%u %s", kind_names[p.kind], p.m, p.n, p.k,
              apus_dtype_of(p.b)->name);
+    if (a2)
+        snprintf(what + strlen(what), sizeof(what) - strlen(what), " + %u f32", p.k2);
     if (p.a != APUS_F32 || p.y != APUS_F32)
         snprintf(what + strlen(what), sizeof(what) - strlen(what), " (%s to %s)",
                  apus_dtype_of(p.a)->name, apus_dtype_of(p.y)->name);
@@ -110,13 +150,18 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .k = p.k,
         .scale_words = apus_layout_scale_words(p.b, apus_tensor_cols(b)),
         .alpha = attr->alpha,
+        .a2 = apus_address(l, a2),
+        .b2 = apus_address(l, b2),
+        .k2 = p.k2,
+        .beta = attr->beta / attr->alpha,
     };
     apus_dispatch d = {
         .push = &push,
         .push_bytes = sizeof(push),
         .live = p.kind == APUS_TN ? (apus_rows) { 0 } : apus_rows_flat(a),
-        .flops = 2.0 * p.m * p.n * p.k,
-        .moved = (double)b->bytes + (double)a->bytes + (double)y->bytes,
+        .flops = 2.0 * p.m * p.n * (p.k + p.k2),
+        .moved = (double)b->bytes + (double)a->bytes + (double)y->bytes +
+                 (a2 ? (double)a2->bytes + (double)b2->bytes : 0),
         .fixed = p.kind == APUS_TN ? (double)y->bytes : (double)b->bytes,
     };
     return apusi_matmul_emit(l, &p, what, &d);
@@ -128,7 +173,7 @@ static void backward(apus_graph *g, apus_node *n)
     apus_tensor *a = n->in[IN_A], *b = n->in[IN_B], *bias = n->in[IN_BIAS], *acc = n->in[IN_ACC];
     apus_tensor *dy = n->out[0]->grad;
 
-    if (attr->kind != APUS_NT) {
+    if (attr->kind != APUS_NT || n->in[IN_A2]) {
         apus_graph_fail(g, APUS_ERR_ARG, "matmul %s has no gradient", kind_names[attr->kind]);
         return;
     }

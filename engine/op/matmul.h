@@ -16,11 +16,15 @@ typedef struct apus_matmul_params {
     apus_tensor *bias; /* (N) f32, NT only, or NULL */
     apus_dtype out;    /* format of y: f32 (0), f16 or bf16 */
     apus_tensor *acc;  /* added to the result: (M, N) in the format of y, or NULL */
+    apus_tensor *a2,
+        *b2;           /* NT and NN: a second product of the same kind in f32, (M, K2) with (N, K2)
+                             or (K2, N), or NULL; it is made by exec/fuse.c and has no gradient */
+    float beta;        /* its factor */
     apus_tensor *into; /* the result is written here, over what was there, and this is returned; may
                              be acc (then it is added to).  NULL: a new tensor */
 } apus_matmul_params;
 
-/* y = alpha * op(a) op(b) + bias + acc.
+/* y = alpha * op(a) op(b) + beta * a2 op(b2) + bias + acc.
  *
  *   a  f32, f16 or bf16; NT, NN: (M, K), live rows allowed.  TN: (K, M), live rows allowed
  *   b  NT: (N, K), NN: (K, N): any weight format.  TN: (K, N) f32, f16 or bf16
@@ -31,5 +35,7 @@ typedef struct apus_matmul_params {
  * Errors: APUS_ERR_SHAPE. */
 apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
                          const apus_matmul_params *params);
+/* What a matmul node was built from. */
+apus_matmul_params apus_matmul_of(const apus_node *n, apus_tensor **a, apus_tensor **b);
 
 #endif

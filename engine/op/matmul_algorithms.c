@@ -1,27 +1,16 @@
 /* matmul_algorithms.c - the matmul algorithms: where each fits, which is chosen, with what numbers.
  *
- *   vec              few rows of a (decode) on GPUs: lanes along K
+ *   vec, dot_cpu, vec_cpu  few rows of a (decode): matmul_few.c
  *   coop, coop_bf16  matrix cores, operands rounded to 16 bits; _large: blocks of 128 x 128
  *   cpu              register tiles for CPU drivers: no shared memory, one subgroup a workgroup
- *   dot_cpu          one row of a on CPU drivers with cheap uniform loads: lanes along K
- *   vec_cpu          few rows of a on CPU drivers: lanes along N, loads of 16 bytes
  *   tile             blocks in shared memory, any GPU, any shape; _wide, _large: larger ones
  *   plain            one element an invocation: the definition */
 #include "matmul_problem.h"
 
-#define VEC_MOST_M 8
 #define COOP_LEAST 16   /* rows and columns below which fragments are mostly padding */
 #define MANY_BLOCKS 192 /* as many workgroups keep a large GPU busy: larger blocks pay */
 #define FEW_BLOCKS 64   /* fewer than this leave units idle: smaller blocks pay */
 #define TILE_K 16
-#define MOST_TURNS 65535u /* of a loop: Mesa's llvmpipe 22.3 ends longer ones */
-
-/* Registers for a large tile: what has at least 32 lanes (AMD, NVIDIA, Apple, Qualcomm).  A tile of
- * 8 x 8 spills on GPUs with narrower subgroups. */
-static bool wide_gpu(const apus_caps *caps)
-{
-    return caps->subgroup_min >= 32;
-}
 
 static uint32_t blocks_of(const apus_matmul_problem *p, uint32_t bm, uint32_t bn)
 {
@@ -39,64 +28,12 @@ static void block_grid(const apus_matmul_problem *p, uint32_t bm, uint32_t bn, a
     d->live_tile = bm;
 }
 
-/* Every kernel has the formats of a and y behind its own constants. */
+/* As apusi_set_spec, and the constant for a second product. */
 static void set_spec(apus_dispatch *d, const apus_matmul_problem *p, const uint32_t *spec,
                      uint32_t n)
 {
-    d->n_spec = n + 2;
-    memcpy(d->spec, spec, n * sizeof(*spec));
-    d->spec[n] = p->a;
-    d->spec[n + 1] = p->y;
-}
-
-/* Where neighbouring lanes have the columns of a word: they exchange them. */
-static bool lanes_store(const apus_caps *caps, const apus_matmul_problem *p)
-{
-    return p->y == APUS_F32 || (caps->subgroup_shuffle && caps->subgroup >= 2);
-}
-
-static bool gpu_class(const apus_caps *caps, const void *problem)
-{
-    (void)problem;
-    return caps->device_class == APUS_CLASS_GPU;
-}
-
-static bool cpu_class(const apus_caps *caps, const void *problem)
-{
-    return !gpu_class(caps, problem);
-}
-
-/* ---- vec ---- */
-
-static bool vec_fits(const apus_caps *caps, const void *problem)
-{
-    const apus_matmul_problem *p = problem;
-
-    return p->kind == APUS_NT && p->m <= VEC_MOST_M && p->k % 8 == 0 && caps->subgroup_arith;
-}
-
-/* Rows of b at once and pieces of 8 k a turn, as many as fit the registers without a spill. */
-static void vec_shape(const apus_caps *caps, const apus_matmul_problem *p, uint32_t *rows,
-                      uint32_t *wide)
-{
-    *rows = p->m <= 2 || (p->m <= 4 && wide_gpu(caps)) ? 4 : 2;
-    *wide = 1;
-    if (p->m == 1 && apus_dtype_is_quant(p->b))
-        *wide = p->b != APUS_Q8_0 && p->b != APUS_Q6_K && wide_gpu(caps) ? 4 : 2;
-    while (*wide > 1 && p->k / 8 < caps->subgroup * *wide) /* else lanes have nothing to do */
-        *wide /= 2;
-}
-
-static apus_status emit_vec(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
-{
-    uint32_t rows, wide;
-
-    vec_shape(l->caps, p, &rows, &wide);
-    d->kernel = "matmul_vec";
-    set_spec(d, p, (uint32_t[]) { l->caps->subgroup, p->m, p->b, rows, wide }, 5);
-    d->live = (apus_rows) { 0 };
-    apus_grid_1d(apus_ceil_div(p->n, rows), 1, d->groups);
-    return apus_emit(l, d);
+    apusi_set_spec(d, p, spec, n);
+    d->spec[d->n_spec++] = p->k2 > 0;
 }
 
 /* ---- tile ---- */
@@ -130,7 +67,7 @@ static bool tile_fits(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    return caps->max_shared >= 16384 && p->k / TILE_K < MOST_TURNS;
+    return caps->max_shared >= 16384 && p->k / TILE_K < APUSI_MOST_TURNS;
 }
 
 static bool tile_large_fits(const apus_caps *caps, const void *problem)
@@ -140,7 +77,7 @@ static bool tile_large_fits(const apus_caps *caps, const void *problem)
 
 static bool tile_worth(const apus_caps *caps, const apus_matmul_problem *p, tile_shape s)
 {
-    return gpu_class(caps, p) && wide_gpu(caps) && p->m > s.bm / 2 &&
+    return apusi_gpu_class(caps, p) && apusi_wide_gpu(caps) && p->m > s.bm / 2 &&
            blocks_of(p, s.bm, s.bn) >= MANY_BLOCKS;
 }
 
@@ -188,7 +125,7 @@ static bool coop_of(const apus_caps *caps, const apus_matmul_problem *p, coop_sh
     s->bk = 32;
     s->sub_m = s->large ? 4 : 2;
     s->sub_n = 2;
-    if (!wide_gpu(caps)) {
+    if (!apusi_wide_gpu(caps)) {
         /* A row of a fragment lies across the lanes: 8 columns need subgroups of 8, 16 of 16. */
         if (caps->subgroup_pinned && f->n >= caps->subgroup_min && f->n <= caps->subgroup_max)
             s->subgroup = f->n;
@@ -199,7 +136,7 @@ static bool coop_of(const apus_caps *caps, const apus_matmul_problem *p, coop_sh
     const uint32_t shared = 2 * (s->bm + s->bn) * (s->bk + 8) + 4 * subgroups * f->m * f->n;
     return subgroups * s->subgroup <= caps->max_invocations && shared <= caps->max_shared &&
            s->bm % (s->sub_m * f->m) == 0 && s->bn % (s->sub_n * f->n) == 0 && s->bk % f->k == 0 &&
-           p->k / s->bk < MOST_TURNS;
+           p->k / s->bk < APUSI_MOST_TURNS;
 }
 
 static bool coop_fits(const apus_caps *caps, const void *problem)
@@ -224,13 +161,14 @@ static bool coop_bf16_large_fits(const apus_caps *caps, const void *problem)
 
 static bool coop_worth(const apus_caps *caps, const apus_matmul_problem *p)
 {
-    return gpu_class(caps, p) && p->m >= COOP_LEAST && p->n >= COOP_LEAST && p->k >= COOP_LEAST;
+    return apusi_gpu_class(caps, p) && p->m >= COOP_LEAST && p->n >= COOP_LEAST &&
+           p->k >= COOP_LEAST;
 }
 
 /* Blocks of 128 x 128 have the registers they need in wide subgroups only. */
 static bool coop_large_worth(const apus_caps *caps, const apus_matmul_problem *p)
 {
-    return wide_gpu(caps) && p->m > 64 && blocks_of(p, 128, 128) >= MANY_BLOCKS;
+    return apusi_wide_gpu(caps) && p->m > 64 && blocks_of(p, 128, 128) >= MANY_BLOCKS;
 }
 
 /* Gradients are small numbers: below 2^-24 f16 has nothing, so that they go through bf16 or stay
@@ -284,7 +222,7 @@ static bool cpu_fits(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    if (p->kind != APUS_NN && !lanes_store(caps, p))
+    if (p->kind != APUS_NN && !apusi_lanes_store(caps, p))
         return false;
     if (p->kind == APUS_NT)
         return p->k % 8 == 0;
@@ -322,75 +260,6 @@ static apus_status emit_cpu(apus_lower *l, const apus_matmul_problem *p, apus_di
     return apus_emit(l, d);
 }
 
-/* ---- vec_cpu ---- */
-
-static bool vec_cpu_fits(const apus_caps *caps, const void *problem)
-{
-    const apus_matmul_problem *p = problem;
-
-    return p->kind == APUS_NT && p->m <= VEC_MOST_M && p->k % 32 == 0 && lanes_store(caps, p);
-}
-
-static apus_status emit_vec_cpu(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
-{
-    const uint32_t lanes = l->caps->subgroup;
-    uint32_t rows = apus_dtype_is_quant(p->b) && p->b != APUS_Q8_0 ? 2 : 1;
-
-    if (p->n < 64 * lanes) /* enough workgroups for all cores come first */
-        rows = 1;
-    d->kernel = "matmul_vec_cpu";
-    set_spec(d, p, (uint32_t[]) { lanes, p->m, p->b, rows }, 4);
-    d->groups[0] = (uint32_t)apus_ceil_div(p->n, lanes * rows);
-    d->live = (apus_rows) { 0 };
-    return apus_emit(l, d);
-}
-
-/* ---- dot_cpu ---- */
-
-static uint32_t word_weights(apus_dtype t)
-{
-    if (apus_dtype_is_quant(t))
-        return t == APUS_Q8_0 ? 4 : 8;
-    return t == APUS_F32 ? 1 : 2;
-}
-
-/* k in a turn of the loop: a word for each lane at least, else 64, or 32 where K takes no more. */
-static uint32_t dot_cpu_turn(const apus_caps *caps, const apus_matmul_problem *p)
-{
-    const uint32_t words = caps->subgroup * word_weights(p->b);
-
-    if (words >= 64)
-        return words;
-    return p->k % 64 == 0 || word_weights(p->b) == 8 ? 64 : 32;
-}
-
-static bool dot_cpu_fits(const apus_caps *caps, const void *problem)
-{
-    const apus_matmul_problem *p = problem;
-
-    return p->kind == APUS_NT && p->m == 1 && p->k % dot_cpu_turn(caps, p) == 0 &&
-           p->k / 32 < MOST_TURNS && caps->subgroup_shuffle && caps->subgroup >= 4 &&
-           caps->subgroup <= 32;
-}
-
-/* Where a load from an address that all lanes share is no cheaper than a gather, it is 5 times
- * slower than vec_cpu. */
-static bool dot_cpu_chosen(const apus_caps *caps, const void *problem)
-{
-    return cpu_class(caps, problem) && caps->uniform_loads;
-}
-
-static apus_status emit_dot_cpu(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
-{
-    const uint32_t lanes = l->caps->subgroup;
-
-    d->kernel = "matmul_dot_cpu";
-    set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes, dot_cpu_turn(l->caps, p) }, 4);
-    d->groups[0] = (uint32_t)apus_ceil_div(p->n, lanes);
-    d->live = (apus_rows) { 0 };
-    return apus_emit(l, d);
-}
-
 /* ---- plain ---- */
 
 static apus_status emit_plain(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
@@ -406,12 +275,13 @@ static apus_status emit_plain(apus_lower *l, const apus_matmul_problem *p, apus_
 
 enum {
     VEC,
-    COOP_BF16_LARGE,
+    DOT_CPU,
+    VEC_CPU,
+    FEW, /* those before take several matrices (matmul_group.h) */
+    COOP_BF16_LARGE = FEW,
     COOP_BF16,
     COOP_LARGE,
     COOP,
-    DOT_CPU,
-    VEC_CPU,
     CPU,
     TILE_LARGE,
     TILE_WIDE,
@@ -420,7 +290,7 @@ enum {
 };
 
 static const apus_variant variants[] = {
-    [VEC] = { "vec", "matmul_vec", .fits = vec_fits, .chosen = gpu_class },
+    [VEC] = { "vec", "matmul_vec", .fits = apusi_vec_fits, .chosen = apusi_gpu_class },
     [COOP_BF16_LARGE] = { "coop_bf16_large", "matmul_coop_bf16", .narrow = true,
                           .fits = coop_bf16_large_fits, .chosen = coop_bf16_large_chosen },
     [COOP_BF16] = { "coop_bf16", "matmul_coop_bf16", .narrow = true, .fits = coop_bf16_fits,
@@ -428,14 +298,16 @@ static const apus_variant variants[] = {
     [COOP_LARGE] = { "coop_large", "matmul_coop", .narrow = true, .fits = coop_large_fits,
                      .chosen = coop_large_chosen },
     [COOP] = { "coop", "matmul_coop", .narrow = true, .fits = coop_fits, .chosen = coop_chosen },
-    [DOT_CPU] = { "dot_cpu", "matmul_dot_cpu", .fits = dot_cpu_fits, .chosen = dot_cpu_chosen },
-    [VEC_CPU] = { "vec_cpu", "matmul_vec_cpu", .fits = vec_cpu_fits, .chosen = cpu_class },
-    [CPU] = { "cpu", "matmul_nt_cpu", .fits = cpu_fits, .chosen = cpu_class },
+    [DOT_CPU] = { "dot_cpu", "matmul_dot_cpu", .fits = apusi_dot_cpu_fits,
+                  .chosen = apusi_dot_cpu_chosen },
+    [VEC_CPU] = { "vec_cpu", "matmul_vec_cpu", .fits = apusi_vec_cpu_fits,
+                  .chosen = apusi_cpu_class },
+    [CPU] = { "cpu", "matmul_nt_cpu", .fits = cpu_fits, .chosen = apusi_cpu_class },
     [TILE_LARGE] = { "tile_large", "matmul_tile", .fits = tile_large_fits,
                      .chosen = tile_large_chosen },
     [TILE_WIDE] = { "tile_wide", "matmul_tile", .fits = tile_large_fits,
                     .chosen = tile_wide_chosen },
-    [TILE] = { "tile", "matmul_tile", .fits = tile_fits, .chosen = gpu_class },
+    [TILE] = { "tile", "matmul_tile", .fits = tile_fits, .chosen = apusi_gpu_class },
     [PLAIN] = { "plain", "matmul" },
 };
 
@@ -455,15 +327,42 @@ static const apus_op_problem problems[] = {
 const apus_op_choices apusi_matmul_choices = { variants, APUS_COUNT(variants), problems,
                                                APUS_COUNT(problems) };
 
+bool apusi_matmul_few_takes(const apus_caps *caps, bool narrow, const char *force,
+                            const apus_matmul_problem *p)
+{
+    const apus_variant *v =
+        apus_variant_find(caps, narrow, force, "matmul", variants, APUS_COUNT(variants), p);
+
+    return v && v < variants + FEW;
+}
+
+apus_status apusi_matmul_few(apus_lower *l, const apus_matmul_problem *p, const char *what,
+                             apusi_few *few, apus_dispatch *d)
+{
+    const apus_variant *v = NULL;
+
+    APUS_FORWARD(apus_choose(l, "matmul", variants, FEW, p, what, &v));
+    switch (v - variants) {
+    case VEC:
+        return apusi_vec_emit(l, p, few, d);
+    case DOT_CPU:
+        return apusi_dot_cpu_emit(l, p, few, d);
+    default:
+        return apusi_vec_cpu_emit(l, p, few, d);
+    }
+}
+
 apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const char *what,
                               apus_dispatch *d)
 {
     const apus_variant *v = NULL;
+    apusi_few few;
 
     APUS_FORWARD(apus_choose(l, "matmul", variants, APUS_COUNT(variants), p, what, &v));
+    apusi_few_one(&few, d->push);
     switch (v - variants) {
     case VEC:
-        return emit_vec(l, p, d);
+        return apusi_vec_emit(l, p, &few, d);
     case COOP_BF16_LARGE:
         return emit_coop(l, p, (coop_shape) { .in = APUS_BF16, .large = true }, d);
     case COOP_BF16:
@@ -473,9 +372,9 @@ apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const
     case COOP:
         return emit_coop(l, p, (coop_shape) { .in = APUS_F16 }, d);
     case DOT_CPU:
-        return emit_dot_cpu(l, p, d);
+        return apusi_dot_cpu_emit(l, p, &few, d);
     case VEC_CPU:
-        return emit_vec_cpu(l, p, d);
+        return apusi_vec_cpu_emit(l, p, &few, d);
     case CPU:
         return emit_cpu(l, p, d);
     case TILE_LARGE:

@@ -1,23 +1,101 @@
-/* matmul_problem.h - what the matmul algorithms are chosen by. */
+/* matmul_problem.h - what the matmul algorithms are chosen by, and what their files share. */
 #ifndef APUSI_MATMUL_PROBLEM_H
 #define APUSI_MATMUL_PROBLEM_H
 
+#include "args/matmul.h"
+#include "args/matmul_few.h"
 #include "lower.h"
 #include "matmul.h"
 #include "op.h"
 
+#define APUSI_MOST_TURNS 65535u /* of a loop: Mesa's llvmpipe 22.3 ends longer ones */
+
 typedef struct apus_matmul_problem {
     apus_matmul_kind kind;
-    uint32_t m, n, k; /* largest shape */
+    uint32_t m, n, k; /* largest shape; of several matrices: n is that of all */
     apus_dtype b;     /* format of b */
     apus_dtype a, y;  /* of a, and of y and what is added to it */
+    uint32_t k2;      /* of the second product; 0: none */
+    bool gate, norm;  /* of few rows: see matmul_group.h */
 } apus_matmul_problem;
 
 /* The algorithms, at products of a layer of 4096 columns. */
 extern const apus_op_choices apusi_matmul_choices;
-/* Choose an algorithm (noted as `what`) and append its dispatch; `d` has arguments, live rows of a
- * (NT, NN) and estimates filled in.  Errors: of apus_choose and apus_emit. */
+/* Choose an algorithm (noted as `what`) and append its dispatch; `d` has arguments (`push` an
+ * apus_matmul_push), live rows of a (NT, NN) and estimates filled in.  Errors: of apus_choose and
+ * apus_emit. */
 apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const char *what,
                               apus_dispatch *d);
+/* The shape of `a` (live rows and all), `b` and a result in the format `out`; b_k: k as b has it. */
+void apusi_matmul_shape(apus_matmul_kind kind, const apus_tensor *a, const apus_tensor *b,
+                        apus_dtype out, apus_matmul_problem *p, uint32_t *b_k);
+
+/* ---- few rows of a, several matrices ---- */
+
+/* Matrices of one format that are multiplied by the same rows; the algorithm fills in first and
+ * members. */
+typedef struct apusi_few {
+    struct apus_matmul_few_push push;
+    struct apus_matmul_member member[APUS_MATMUL_MEMBERS];
+    uint32_t n;
+    bool gate;    /* y = silu(first) * second */
+    bool adapted; /* some have a low-rank term */
+} apusi_few;
+
+/* Whether the algorithm that is chosen for `p` takes several matrices. */
+bool apusi_matmul_few_takes(const apus_caps *caps, bool narrow, const char *force,
+                            const apus_matmul_problem *p);
+/* As apusi_matmul_emit, for several, of the algorithms that take them. */
+apus_status apusi_matmul_few(apus_lower *l, const apus_matmul_problem *p, const char *what,
+                             apusi_few *few, apus_dispatch *d);
+/* One matrix as several. */
+void apusi_few_one(apusi_few *few, const struct apus_matmul_push *push);
+
+bool apusi_vec_fits(const apus_caps *caps, const void *problem);
+apus_status apusi_vec_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
+                           apus_dispatch *d);
+bool apusi_vec_cpu_fits(const apus_caps *caps, const void *problem);
+apus_status apusi_vec_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
+                               apus_dispatch *d);
+bool apusi_dot_cpu_fits(const apus_caps *caps, const void *problem);
+bool apusi_dot_cpu_chosen(const apus_caps *caps, const void *problem);
+apus_status apusi_dot_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
+                               apus_dispatch *d);
+
+/* ---- of all algorithms ---- */
+
+/* Registers for a large tile: what has at least 32 lanes (AMD, NVIDIA, Apple, Qualcomm).  A tile of
+ * 8 x 8 spills on GPUs with narrower subgroups. */
+static inline bool apusi_wide_gpu(const apus_caps *caps)
+{
+    return caps->subgroup_min >= 32;
+}
+
+static inline bool apusi_gpu_class(const apus_caps *caps, const void *problem)
+{
+    (void)problem;
+    return caps->device_class == APUS_CLASS_GPU;
+}
+
+static inline bool apusi_cpu_class(const apus_caps *caps, const void *problem)
+{
+    return !apusi_gpu_class(caps, problem);
+}
+
+/* Where neighbouring lanes have the columns of a word: they exchange them. */
+static inline bool apusi_lanes_store(const apus_caps *caps, const apus_matmul_problem *p)
+{
+    return p->y == APUS_F32 || (caps->subgroup_shuffle && caps->subgroup >= 2);
+}
+
+/* Every kernel has the formats of a and y behind its own constants. */
+static inline void apusi_set_spec(apus_dispatch *d, const apus_matmul_problem *p,
+                                  const uint32_t *spec, uint32_t n)
+{
+    d->n_spec = n + 2;
+    memcpy(d->spec, spec, n * sizeof(*spec));
+    d->spec[n] = p->a;
+    d->spec[n + 1] = p->y;
+}
 
 #endif

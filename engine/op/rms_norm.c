@@ -57,6 +57,11 @@ static apus_status record(apus_lower *l, const apus_node *n)
     return apus_emit(l, &d);
 }
 
+float apus_rms_norm_eps(const apus_node *n)
+{
+    return ((const struct attr *)n->attr)->eps;
+}
+
 static void backward(apus_graph *g, apus_node *n)
 {
     const struct attr *attr = n->attr;

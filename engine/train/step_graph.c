@@ -111,7 +111,8 @@ apus_status apusi_micro_build(apus_train_step *s, apusi_micro *b)
                               &(apus_plan_params) { .name = b->evaluation ? "evaluation" : "micro",
                                                     .narrow = m->types.narrow,
                                                     .force = s->params.force,
-                                                    .profile = s->params.profile }));
+                                                    .profile = s->params.profile,
+                                                    .fuse = true }));
 fail:
     apus_free(weights.made);
     return st;

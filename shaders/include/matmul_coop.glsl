@@ -36,6 +36,7 @@ layout(constant_id = 10) const uint FK = 16;
 layout(constant_id = 11) const uint LOCAL = 128; /* constant 0 again: as a size of arrays */
 layout(constant_id = 12) const uint A_TYPE = APUS_F32;
 layout(constant_id = 13) const uint Y_TYPE = APUS_F32;
+layout(constant_id = 14) const uint DUAL = 0; /* 1: chunks of the second product come behind */
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
@@ -66,26 +67,45 @@ T4 narrowed(vec4 x, uint type)
 
 T4 next_a[A_LOADS], next_b[B_LOADS];
 uint m0, n0, rows, sum_k;
+uint first_k; /* k of the chunks of the first product */
+
+T4 quad_a(uint row, uint quad, uint k0)
+{
+    if (DUAL == 1 && k0 >= first_k)
+        return narrowed(p.beta * matmul_load4(APUS_F32, p.a2, m0 + row, p.m, p.k2,
+                                              (k0 - first_k) / 4 + quad), APUS_F32);
+    return narrowed(A_BY_K ? matmul_load4(A_TYPE, p.a, k0 + row, sum_k, p.m, m0 / 4 + quad)
+                           : matmul_load4(A_TYPE, p.a, m0 + row, p.m, p.k, k0 / 4 + quad),
+                    A_TYPE);
+}
+
+T4 quad_b(uint row, uint quad, uint k0)
+{
+    if (DUAL == 1 && k0 >= first_k) {
+        const uint k = k0 - first_k;
+        return narrowed(B_BY_K
+                            ? matmul_load4(APUS_F32, p.b2, k + row, p.k2, p.n, n0 / 4 + quad)
+                            : matmul_load4(APUS_F32, p.b2, n0 + row, p.n, p.k2, k / 4 + quad),
+                        APUS_F32);
+    }
+    return narrowed(B_BY_K ? matmul_load4(B_TYPE, p.b, k0 + row, sum_k, p.n, n0 / 4 + quad)
+                           : matmul_load4(B_TYPE, p.b, n0 + row, p.n, p.k, k0 / 4 + quad),
+                    B_TYPE);
+}
 
 void fetch(uint k0)
 {
     [[unroll]] for (uint s = 0; s < A_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
-        const uint row = i / (A_COLS / 4), quad = i % (A_COLS / 4);
         if (A_QUADS % LOCAL != 0 && i >= A_QUADS)
             break;
-        next_a[s] = narrowed(A_BY_K ? matmul_load4(A_TYPE, p.a, k0 + row, sum_k, p.m, m0 / 4 + quad)
-                                    : matmul_load4(A_TYPE, p.a, m0 + row, p.m, p.k, k0 / 4 + quad),
-                             A_TYPE);
+        next_a[s] = quad_a(i / (A_COLS / 4), i % (A_COLS / 4), k0);
     }
     [[unroll]] for (uint s = 0; s < B_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
-        const uint row = i / (B_COLS / 4), quad = i % (B_COLS / 4);
         if (B_QUADS % LOCAL != 0 && i >= B_QUADS)
             break;
-        next_b[s] = narrowed(B_BY_K ? matmul_load4(B_TYPE, p.b, k0 + row, sum_k, p.n, n0 / 4 + quad)
-                                    : matmul_load4(B_TYPE, p.b, n0 + row, p.n, p.k, k0 / 4 + quad),
-                             B_TYPE);
+        next_b[s] = quad_b(i / (B_COLS / 4), i % (B_COLS / 4), k0);
     }
 }
 
@@ -126,16 +146,18 @@ void main()
     n0 = gl_WorkGroupID.y * BN;
     rows = KIND == APUS_MATMUL_TN ? p.m : min(live, p.m);
     sum_k = KIND == APUS_MATMUL_TN ? min(live, p.k) : p.k;
+    first_k = (sum_k + BK - 1) / BK * BK;
+    const uint end = DUAL == 1 ? first_k + p.k2 : sum_k;
     if (m0 >= rows)
         return;
     [[unroll]] for (uint i = 0; i < SUB_ROWS * SUB_COLS; i++)
         sum[i] = coopmat<float, gl_ScopeSubgroup, FM, FN, gl_MatrixUseAccumulator>(0.0);
     fetch(0);
-    for (uint k0 = 0; k0 < sum_k; k0 += BK) {
+    for (uint k0 = 0; k0 < end; k0 += BK) {
         barrier();
         stage();
         barrier();
-        if (k0 + BK < sum_k)
+        if (k0 + BK < end)
             fetch(k0 + BK);
         [[unroll]] for (uint k = 0; k < BK; k += FK) {
             coopmat<T, gl_ScopeSubgroup, FM, FK, gl_MatrixUseA> a[SUB_ROWS];

@@ -23,16 +23,21 @@ void matmul_store1(uint m, uint n, float sum)
 }
 
 /* y[m,n] and y[m,n+1] where it exists; n is even. */
-void matmul_store2(uint m, uint n, vec2 sum)
+void matmul_put2(uint m, uint n, vec2 y)
 {
     if (Y_TYPE == APUS_F32) {
-        matmul_store1(m, n, sum.x);
+        BufF(p.y).v[m * p.n + n] = y.x;
         if (n + 1 < p.n)
-            matmul_store1(m, n + 1, sum.y);
+            BufF(p.y).v[m * p.n + n + 1] = y.y;
         return;
     }
-    const vec2 y = vec2(matmul_end1(m, n, sum.x), matmul_end1(m, n + 1, sum.y));
     apus_store2(Y_TYPE, p.y, (m * p.n + n) >> 1, y);
+}
+
+void matmul_store2(uint m, uint n, vec2 sum)
+{
+    matmul_put2(m, n, vec2(matmul_end1(m, n, sum.x),
+                           matmul_end1(m, min(n + 1, p.n - 1), sum.y)));
 }
 
 void matmul_store4(uint m, uint n4, vec4 sum)
@@ -49,10 +54,8 @@ void matmul_store4(uint m, uint n4, vec4 sum)
 
 #ifdef MATMUL_LANES
 /* y[m,n] of a lane whose neighbour, of the other parity, has the other column of the pair. */
-void matmul_store_lane(uint m, uint n, float sum)
+void matmul_put_lane(uint m, uint n, float y)
 {
-    const float y = matmul_end1(m, n, sum);
-
     if (Y_TYPE == APUS_F32) {
         BufF(p.y).v[m * p.n + n] = y;
         return;
@@ -60,6 +63,11 @@ void matmul_store_lane(uint m, uint n, float sum)
     const float other = subgroupShuffleXor(y, 1);
     if ((n & 1u) == 0u)
         apus_store2(Y_TYPE, p.y, (m * p.n + n) >> 1, vec2(y, other));
+}
+
+void matmul_store_lane(uint m, uint n, float sum)
+{
+    matmul_put_lane(m, n, matmul_end1(m, n, sum));
 }
 #endif
 

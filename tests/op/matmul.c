@@ -323,6 +323,118 @@ TEST(bias_and_accumulation)
     optest_run_stored(cases, APUS_COUNT(cases), 1u << 0 | 1u << 2);
 }
 
+/* ---- a second product ---- */
+
+enum { IN_A2 = 2, IN_B2, IN_ACC };
+
+struct second {
+    apus_matmul_kind kind;
+    float beta;
+    bool acc;
+};
+
+static void build_second(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs)
+{
+    const struct second *p = t->params;
+
+    outs[0] = apus_matmul(g, in[0], in[1],
+                          &(apus_matmul_params) { .kind = p->kind,
+                                                  .out = in[0]->dtype,
+                                                  .a2 = in[IN_A2],
+                                                  .b2 = in[IN_B2],
+                                                  .beta = p->beta,
+                                                  .acc = p->acc ? in[IN_ACC] : NULL });
+}
+
+/* Adds factor * a op(b) to element (m, n). */
+static void add_product(const optest *t, const double *const *in, uint32_t a, bool nt,
+                        double factor, uint32_t m, uint32_t n, double *sum, double *all)
+{
+    const uint32_t k = t->in[a].dims[1], cols = t->in[a + 1].dims[1];
+
+    for (uint32_t x = 0; x < k; x++) {
+        const double b = nt ? in[a + 1][n * k + x] : in[a + 1][x * cols + n];
+        *sum += factor * in[a][m * k + x] * b;
+        *all += fabs(factor * in[a][m * k + x] * b);
+    }
+}
+
+static void define_second(const optest *t, const double *const *in, double **out, double **mag,
+                          uint32_t *terms)
+{
+    const struct second *p = t->params;
+    const bool nt = p->kind == APUS_NT;
+    const uint32_t rows = t->in[0].dims[0], cols = t->in[1].dims[nt ? 0 : 1];
+
+    for (uint32_t e = 0; e < rows * cols; e++) {
+        out[0][e] = p->acc ? in[IN_ACC][e] : 0;
+        mag[0][e] = fabs(out[0][e]);
+        add_product(t, in, 0, nt, 1, e / cols, e % cols, &out[0][e], &mag[0][e]);
+        add_product(t, in, IN_A2, nt, (double)p->beta, e / cols, e % cols, &out[0][e], &mag[0][e]);
+    }
+    *terms = t->in[0].dims[1] + t->in[IN_A2].dims[1] + 4;
+}
+
+#define SECOND(text, force_, bits, kind_, m, n, k, k2, type, ...)                                  \
+    {                                                                                              \
+        .name = text, .force = force_, .narrow = bits, .build = build_second,                      \
+        .define = define_second, .out = { { "y" } },                                               \
+        .params = &(const struct second) { kind_, __VA_ARGS__ }, .in = {                           \
+            { "a", APUS_F32, 2, { m, k }, .fixed = true },                                         \
+            { "b",                                                                                 \
+              type,                                                                                \
+              2,                                                                                   \
+              { (kind_) == APUS_NT ? n : k, (kind_) == APUS_NT ? k : n },                          \
+              .fixed = true },                                                                     \
+            { "a2", APUS_F32, 2, { m, k2 }, .fixed = true },                                       \
+            { "b2",                                                                                \
+              APUS_F32,                                                                            \
+              2,                                                                                   \
+              { (kind_) == APUS_NT ? n : k2, (kind_) == APUS_NT ? k2 : n },                        \
+              .fixed = true },                                                                     \
+            { "acc", APUS_F32, 2, { m, n }, .fixed = true }                                        \
+        }                                                                                          \
+    }
+
+TEST(second_product)
+{
+    optest cases[] = {
+        SECOND("an adapter", EXACT, 0, APUS_NT, 37, 24, 64, 8, APUS_F16, .beta = 4),
+        SECOND("rank 5, added", EXACT, 0, APUS_NT, 65, 12, 32, 5, APUS_Q8_0, .beta = -0.5f,
+               .acc = true),
+        SECOND("rank 1, one row", EXACT, 0, APUS_NT, 1, 20, 64, 1, APUS_F32, .beta = 2),
+        SECOND("longer than the first", EXACT, 0, APUS_NT, 9, 12, 8, 40, APUS_F32, .beta = 1),
+        SECOND("odd", EXACT, 0, APUS_NT, 19, 13, 24, 3, APUS_F32, .beta = 1, .acc = true),
+        SECOND("nn", EXACT, 0, APUS_NN, 37, 64, 24, 8, APUS_Q4_1, .beta = 0.25f, .acc = true),
+        SECOND("nn, rank 3", EXACT, 0, APUS_NN, 66, 36, 20, 3, APUS_F16, .beta = 1),
+        SECOND("nn, odd", EXACT, 0, APUS_NN, 5, 7, 11, 2, APUS_F32, .beta = 1),
+        SECOND("on matrix cores", COOP_F16, 11, APUS_NT, 67, 36, 40, 8, APUS_F16, .beta = 2,
+               .acc = true),
+        SECOND("nn on matrix cores", COOP_BF16, 8, APUS_NN, 35, 64, 24, 16, APUS_Q4_0, .beta = 1),
+    };
+    optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1u << 0 | 1u << IN_ACC);
+}
+
+TEST(second_products_of_other_shapes_are_refused)
+{
+    apus_graph g;
+
+    if (!CHECK_OK(apus_graph_init(&g)))
+        return;
+    apus_tensor *a = apus_graph_bound(&g, "a", APUS_F32, 2, (uint32_t[]) { 9, 16 }, 256);
+    apus_tensor *b = apus_graph_bound(&g, "b", APUS_F32, 2, (uint32_t[]) { 12, 16 }, 2048);
+    apus_tensor *h = apus_graph_bound(&g, "h", APUS_F32, 2, (uint32_t[]) { 9, 4 }, 4096);
+    apus_tensor *up = apus_graph_bound(&g, "up", APUS_F32, 2, (uint32_t[]) { 4, 12 }, 8192);
+
+    CHECK(!apus_matmul(&g, a, b, &(apus_matmul_params) { .kind = APUS_NT, .a2 = h, .b2 = up }));
+    CHECK(g.status == APUS_ERR_SHAPE);
+    g.status = APUS_OK;
+    CHECK(!apus_matmul(&g, a, b, &(apus_matmul_params) { .kind = APUS_NT, .a2 = h }));
+    CHECK(g.status == APUS_ERR_SHAPE);
+    apus_graph_release(&g);
+}
+
 TEST(live_rows)
 {
     optest cases[] = {

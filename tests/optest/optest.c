@@ -406,6 +406,10 @@ static bool run_one(optest *t, const char *force, apus_dtype type, uint32_t acts
     const apus_status st = apus_plan_create(
         &r.plan, the_exec, &r.g,
         &(apus_plan_params) { .name = t->name, .force = force ? force : "", .narrow = t->narrow });
+    if (force && st == APUS_ERR_SUPPORT) { /* nor does what is taken instead */
+        printf("    %s: %s does not fit this case or device\n", t->name, force);
+        goto done;
+    }
     if (!CHECK_OK(st) || !CHECK_OK(apus_hazards_check(apus_plan_list(r.plan))))
         goto done;
     if (force && !strstr(apus_plan_about(r.plan)->choices, strchr(force, ':') + 1)) {

@@ -10,7 +10,7 @@
 #include "exec.h"
 #include "harness.h"
 
-#define OPTEST_MAX 12
+#define OPTEST_MAX 16
 
 typedef struct optest_tensor {
     const char *name;

@@ -18,9 +18,8 @@
 #define PAGE 64 /* tokens; APUS_PAGE_TOKENS, and the training step's */
 #define KV_HEADS 2
 
-static const apus_dtype weights[] = {
-    APUS_F32, APUS_F16, APUS_BF16, APUS_Q8_0, APUS_Q4_0, APUS_Q4_1
-};
+static const apus_dtype weights[] = { APUS_F32,  APUS_F16,  APUS_BF16, APUS_Q8_0, APUS_Q4_0,
+                                      APUS_Q4_1, APUS_Q5_0, APUS_Q5_1, APUS_Q4_K, APUS_Q6_K };
 static const apus_dtype plain[] = { APUS_F32, APUS_F16, APUS_BF16 };
 
 typedef struct shapes {
@@ -83,9 +82,9 @@ static void add_attention(shapes *s, uint32_t head_dim, uint32_t group, apus_dty
     if (type == s->act && rows == ROWS)
         apus_attention_back(&s->g, q, k, v, o, lse, bound(s, s->act, rows, p.heads * head_dim),
                             &seqs, &p);
-    apus_kv_append(&s->g, bound(s, s->act, rows, KV_HEADS * head_dim),
-                   bound(s, s->act, rows, KV_HEADS * head_dim), k, v, NULL, &seqs,
-                   &(apus_kv_append_params) { head_dim, KV_HEADS });
+    apus_kv_append(&s->g, q, bound(s, s->act, rows, KV_HEADS * head_dim),
+                   bound(s, s->act, rows, KV_HEADS * head_dim), k, v, &seqs,
+                   &(apus_kv_append_params) { .head_dim = head_dim, .kv_heads = KV_HEADS });
 }
 
 /* Head sizes of models, and the largest; query heads of a key-value head. */
@@ -128,8 +127,9 @@ static void add_products(shapes *s, bool few)
     for (size_t l = 0; l < n_layers; l++) {
         for (size_t t = 0; t < APUS_COUNT(weights); t++)
             for (size_t r = 0; r < n_rows; r++) {
-                if (layers[l].n % 32 && weights[t] > APUS_BF16)
-                    continue; /* adapters are not quantized */
+                if (apus_dtype_is_quant(weights[t]) &&
+                    (layers[l].n % 32 || layers[l].k % apus_dtype_of(weights[t])->block))
+                    continue; /* adapters are not quantized, nor are parts of a block */
                 add_matmul(s, APUS_NT, rows[r], layers[l].n, layers[l].k, weights[t]);
                 add_matmul(s, APUS_NN, rows[r], layers[l].k, layers[l].n, weights[t]);
             }

@@ -16,6 +16,10 @@ const synthetic_shape synthetic_qwen3 = {
     "qwen3", "qwen3", 1024, 2, 16, 8, 128, 3072, 151936, 40960, false, true,
 };
 
+const synthetic_shape synthetic_llama_8b = {
+    "llama8b", "llama", 4096, 2, 32, 8, 128, 14336, 128256, 8192, false, false,
+};
+
 typedef void tensor_visit(void *user, const char *hf, const char *gguf, uint32_t rows,
                           uint32_t cols);
 

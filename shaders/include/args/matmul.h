@@ -3,14 +3,16 @@
 #define APUS_MATMUL_H
 #include "dual.h"
 
-/* y = alpha * op(a) op(b) + bias + acc, see engine/op/matmul.h.  The live rows are rows of a:
+/* y = alpha * (op(a) op(b) + beta * a2 op(b2)) + bias + acc, see engine/op/matmul.h.  The live rows are rows of a:
  * rows of y for NT and NN, the summed dimension for TN. */
 struct apus_matmul_push {
     APUS_ADDR a, b, scales, y, acc, bias, step; /* scales, acc, bias: 0 for none */
+    APUS_ADDR a2, b2;                           /* DUAL: the second product, f32 */
     APUS_ROWS_FIELDS
     uint m, n, k;     /* largest shape */
     uint scale_words; /* words of the scale plane in a row of b */
-    float alpha;
+    uint k2;
+    float alpha, beta;
 };
 
 #define APUS_MATMUL_NT 0

@@ -1,0 +1,160 @@
+/* matmul_few.c - the matmul algorithms for few rows of a (decode), of one matrix or several that are
+ * multiplied by the same rows: where each fits, with what numbers.
+ *
+ *   vec      on GPUs: lanes along K
+ *   dot_cpu  one row of a on CPU drivers with cheap uniform loads: lanes along K
+ *   vec_cpu  on CPU drivers: lanes along N, loads of 16 bytes
+ *
+ * All may have a gate beside what it gates, and all but vec_cpu normalize a on the way. */
+#include "matmul_problem.h"
+
+#define MOST_M 8
+
+void apusi_few_one(apusi_few *few, const struct apus_matmul_push *push)
+{
+    *few = (apusi_few) {
+        .push = { .a = push->a,
+                  .step = push->step,
+                  .rows_var = push->rows_var,
+                  .rows_skip = push->rows_skip,
+                  .rows_max = push->rows_max,
+                  .rows_mul = push->rows_mul,
+                  .k = push->k,
+                  .scale_words = push->scale_words,
+                  .alpha = push->alpha },
+        .member = { { .b = push->b,
+                      .scales = push->scales,
+                      .y = push->y,
+                      .acc = push->acc,
+                      .bias = push->bias,
+                      .n = push->n } },
+        .n = 1,
+    };
+}
+
+/* Append the dispatch, each workgroup of which has `rows` rows of one matrix (of a pair: of both);
+ * the constants of the kernel's own are set. */
+static apus_status emit(apus_lower *l, apusi_few *few, uint32_t rows, bool norms, apus_dispatch *d)
+{
+    uint32_t groups = 0;
+
+    for (uint32_t i = 0; i < few->n; i++) {
+        few->member[i].first = few->gate ? 0 : groups;
+        groups += (uint32_t)apus_ceil_div(few->member[i].n, rows);
+    }
+    APUS_FORWARD(apus_emit_args(l, few->member, few->n * (uint32_t)sizeof(few->member[0]),
+                                &few->push.members));
+    d->spec[d->n_spec++] = few->n;
+    d->spec[d->n_spec++] = few->gate;
+    d->spec[d->n_spec++] = few->adapted;
+    if (norms)
+        d->spec[d->n_spec++] = few->push.norm != 0;
+    d->push = &few->push;
+    d->push_bytes = sizeof(few->push);
+    d->live = (apus_rows) { 0 };
+    apus_grid_1d(few->gate ? groups / 2 : groups, 1, d->groups);
+    return apus_emit(l, d);
+}
+
+/* ---- vec ---- */
+
+/* Rows of b at once and pieces of 8 k a turn, as many as fit the registers without a spill. */
+static void vec_shape(const apus_caps *caps, const apus_matmul_problem *p, uint32_t *rows,
+                      uint32_t *wide)
+{
+    *rows = p->m <= 2 || (p->m <= 4 && apusi_wide_gpu(caps)) ? 4 : 2;
+    *wide = 1;
+    if (p->m == 1 && apus_dtype_is_quant(p->b))
+        *wide = p->b != APUS_Q8_0 && p->b != APUS_Q6_K && apusi_wide_gpu(caps) ? 4 : 2;
+    while (*wide > 1 && p->k / 8 < caps->subgroup * *wide) /* else lanes have nothing to do */
+        *wide /= 2;
+}
+
+bool apusi_vec_fits(const apus_caps *caps, const void *problem)
+{
+    const apus_matmul_problem *p = problem;
+    uint32_t rows, wide;
+
+    vec_shape(caps, p, &rows, &wide);
+    return p->kind == APUS_NT && !p->k2 && p->m <= MOST_M && p->k % 8 == 0 &&
+           caps->subgroup_arith && (!p->gate || rows == 4); /* two of each matrix */
+}
+
+apus_status apusi_vec_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
+                           apus_dispatch *d)
+{
+    uint32_t rows, wide;
+
+    vec_shape(l->caps, p, &rows, &wide);
+    d->kernel = "matmul_vec";
+    apusi_set_spec(d, p, (uint32_t[]) { l->caps->subgroup, p->m, p->b, rows, wide }, 5);
+    return emit(l, few, few->gate ? rows / 2 : rows, true, d);
+}
+
+/* ---- vec_cpu ---- */
+
+bool apusi_vec_cpu_fits(const apus_caps *caps, const void *problem)
+{
+    const apus_matmul_problem *p = problem;
+
+    return p->kind == APUS_NT && !p->k2 && !p->norm && p->m <= MOST_M && p->k % 32 == 0 &&
+           apusi_lanes_store(caps, p);
+}
+
+apus_status apusi_vec_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
+                               apus_dispatch *d)
+{
+    const uint32_t lanes = l->caps->subgroup;
+    uint32_t rows = apus_dtype_is_quant(p->b) && p->b != APUS_Q8_0 ? 2 : 1;
+
+    if (p->n < 64 * lanes) /* enough workgroups for all cores come first */
+        rows = 1;
+    d->kernel = "matmul_vec_cpu";
+    apusi_set_spec(d, p, (uint32_t[]) { lanes, p->m, p->b, few->gate ? 2 : rows }, 4);
+    return emit(l, few, few->gate ? lanes : lanes * rows, false, d);
+}
+
+/* ---- dot_cpu ---- */
+
+static uint32_t word_weights(apus_dtype t)
+{
+    if (apus_dtype_is_quant(t))
+        return t == APUS_Q8_0 ? 4 : 8;
+    return t == APUS_F32 ? 1 : 2;
+}
+
+/* k in a turn of the loop: a word for each lane at least, else 64, or 32 where K takes no more. */
+static uint32_t dot_cpu_turn(const apus_caps *caps, const apus_matmul_problem *p)
+{
+    const uint32_t words = caps->subgroup * word_weights(p->b);
+
+    if (words >= 64)
+        return words;
+    return p->k % 64 == 0 || word_weights(p->b) == 8 ? 64 : 32;
+}
+
+bool apusi_dot_cpu_fits(const apus_caps *caps, const void *problem)
+{
+    const apus_matmul_problem *p = problem;
+
+    return p->kind == APUS_NT && !p->k2 && p->m == 1 && p->k % dot_cpu_turn(caps, p) == 0 &&
+           p->k / 32 < APUSI_MOST_TURNS && caps->subgroup_shuffle && caps->subgroup >= 4 &&
+           caps->subgroup <= 32;
+}
+
+/* Where a load from an address that all lanes share is no cheaper than a gather, it is 5 times
+ * slower than vec_cpu. */
+bool apusi_dot_cpu_chosen(const apus_caps *caps, const void *problem)
+{
+    return apusi_cpu_class(caps, problem) && caps->uniform_loads;
+}
+
+apus_status apusi_dot_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
+                               apus_dispatch *d)
+{
+    const uint32_t lanes = l->caps->subgroup;
+
+    d->kernel = "matmul_dot_cpu";
+    apusi_set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes, dot_cpu_turn(l->caps, p) }, 4);
+    return emit(l, few, lanes, true, d);
+}
