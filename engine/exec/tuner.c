@@ -50,7 +50,7 @@ typedef struct tuner {
     place *places; /* n_plans for each site */
     double *once;  /* seconds of one dispatch of the default in each place, together */
     uint32_t *order, n_order;
-    uint64_t deadline_ns;
+    uint64_t begin_ns, deadline_ns;
     uint32_t done, total; /* choices */
 } tuner;
 
@@ -63,6 +63,22 @@ static place *place_of(const tuner *t, uint32_t site, uint32_t plan)
 static bool late(const tuner *t)
 {
     return apus_now_ns() >= t->deadline_ns && t->result->measured > 0;
+}
+
+/* How much is done, by count or by time, whichever ends sooner. */
+static void tell_progress(const tuner *t, const char *problem)
+{
+    const double spent = (double)(apus_now_ns() - t->begin_ns),
+                 whole = (double)(t->deadline_ns - t->begin_ns) + 1;
+    double done = t->total * (spent / whole);
+
+    if (!t->params->progress)
+        return;
+    if (done < t->done)
+        done = t->done;
+    if (done > t->total - 1)
+        done = t->total - 1;
+    t->params->progress(t->params->user, (uint32_t)done, t->total, problem);
 }
 
 static apus_status interrupted(const tuner *t)
@@ -295,8 +311,7 @@ static apus_status probe_all(tuner *t, uint32_t site, trial *trials, uint32_t *n
             *n = 0;
             return APUS_OK;
         }
-        if (t->params->progress)
-            t->params->progress(t->params->user, t->done, t->total, s->problem);
+        tell_progress(t, s->problem);
         t->done++;
         *x = (trial) { .choice = s->choices[i] };
         const apus_status st = probe(t, site, part, x);
@@ -485,11 +500,12 @@ apus_status apus_tuner_run(apus_exec *exec, apus_plan *const *plans, uint32_t n_
                 .params = params,
                 .result = result,
                 .into = into,
-                .deadline_ns = apus_now_ns() + (uint64_t)(params->seconds * 1e9) };
+                .begin_ns = apus_now_ns() };
     apus_status st;
 
     *result = (apus_tuner_result) { 0 };
     APUS_BUG_IF(n_plans > APUS_TUNER_PLANS);
+    t.deadline_ns = t.begin_ns + (uint64_t)(params->seconds * 1e9);
     APUS_TRY(collect(&t));
     for (uint32_t i = 0; i < t.sites.n; i++)
         result->problems += open_question(&t, i);

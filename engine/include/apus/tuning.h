@@ -30,8 +30,8 @@ typedef struct apus_tuning_params {
     double seconds;
     const char *path; /* of the file; NULL: the device's in the user's cache folder */
     const apus_cancel *cancel;
-    /* Called before each measurement: how many are done, and of how many in this part of the
-     * work, which is "inference" or "training".  May be NULL. */
+    /* Called before each measurement: how much is done, of `total` choices, by their number or by
+     * time, in this part of the work, which is "inference" or "training".  May be NULL. */
     void (*progress)(void *user, const char *part, uint32_t done, uint32_t total,
                      const char *problem);
     void (*row)(void *user, const apus_tuning_row *row); /* for each problem; may be NULL */
