@@ -25,8 +25,7 @@ static void progress(void *user, const char *part, uint32_t done, uint32_t total
         apus_progress_end(&r->bar);
         r->part = part;
         apus_log(APUS_LOG_INFO, "%s: %u choices to measure besides the defaults", part, total);
-        apus_progress_begin(
-            &r->bar, !strcmp(part, "training") ? "Tune, training" : "Tune, inference", done, total);
+        apus_progress_begin(&r->bar, "Tune", done, total);
     }
     snprintf(tail, sizeof(tail), "%s", problem);
     apus_progress_set(&r->bar, done, tail);
@@ -53,14 +52,14 @@ static void row(void *user, const apus_tuning_row *x)
     if (x->seconds > 0)
         snprintf(gain, sizeof(gain), "%.2f x", x->or_else_seconds / x->seconds);
     snprintf(problem, sizeof(problem), "%s%s", x->problem, x->narrow ? ", 16 bits" : "");
-    apus_str_addf(&r->table, "%-44s %-18s %10s   %-18s %10s %8s\n", problem, x->or_else, before,
+    apus_str_addf(&r->table, "%-52s %-18s %10s   %-18s %10s %8s\n", problem, x->or_else, before,
                   x->seconds > 0 ? x->choice : "not measured", after, gain);
 }
 
 static void tell(const run *r, const apus_tuning_result *result)
 {
     if (r->table.len)
-        printf("%-44s %-18s %10s   %-18s %10s %8s\n%s", "problem", "default", "", "best", "",
+        printf("%-52s %-18s %10s   %-18s %10s %8s\n%s", "problem", "default", "", "best", "",
                "gain", r->table.data);
     if (!result->path[0])
         return;
@@ -81,6 +80,8 @@ apus_status apus_cmd_tune(apus_args *args)
     APUS_FORWARD(apus_tune_options_read(&o, args));
     apusi_interrupt_catch(&cancel);
     st = apus_tuning_run(&(apus_tuning_params) { .model = o.model,
+                                                 .shapes = o.shapes.items,
+                                                 .n_shapes = o.shapes.n,
                                                  .device = o.device,
                                                  .torch_dtype = o.torch_dtype,
                                                  .prompt = o.n_prompt,

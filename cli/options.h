@@ -147,7 +147,8 @@ typedef struct apus_bench_options {
 apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args);
 
 typedef struct apus_tune_options {
-    const char *model; /* never NULL */
+    const char *model; /* NULL only if there are shapes */
+    apus_texts shapes;
     const char *device;
     const char *torch_dtype; /* NULL: the model's */
     uint32_t n_prompt;       /* 0: no prompt is read */

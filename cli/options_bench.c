@@ -97,5 +97,10 @@ apus_status apus_tune_options_read(apus_tune_options *out, apus_args *args)
         .seconds = apus_args_float(args, "seconds"),
         .result_path = apus_args_text(args, "result_path"),
     };
-    return need_model(&out->model, args);
+    out->shapes.items = apus_args_list(args, "shapes", &out->shapes.n);
+    if (!out->shapes.n)
+        return need_model(&out->model, args);
+    if (apus_args_text(args, "model"))
+        return apus_fail(APUS_ERR_ARG, "--model and --shapes: one of them says what is measured");
+    return APUS_OK;
 }

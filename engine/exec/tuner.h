@@ -12,8 +12,8 @@ typedef struct apus_tuner_params {
     /* Nothing new is begun after so many, but the first problem is measured; 0: none is. */
     double seconds;
     const apus_cancel *cancel; /* or NULL */
-    /* Before each measurement: how much is done, of `total` choices, by their number or by time, and
-     * what comes now.  May be NULL. */
+    /* Before each measurement: how much is done, of `total` choices, by their number or by time,
+     * and what comes now.  May be NULL. */
     void (*progress)(void *user, uint32_t done, uint32_t total, const char *problem);
     /* A problem is done; in the end those that were not measured, with ns 0.  May be NULL. */
     void (*measured)(void *user, const apus_tuned_row *row);

@@ -1,8 +1,6 @@
 /* tuning.c - `apus tune`: the plans of inference and of a training step, as the benchmark makes
  * them, with their choices measured (exec/tuner.h) and kept in a file (op/tuned.h).  It stands in
  * this layer because it trains. */
-#include "apus/tuning.h"
-
 #include <stdio.h>
 
 #include "bench_internal.h"
@@ -10,11 +8,14 @@
 #include "file.h"
 #include "os.h"
 #include "tuner.h"
+#include "tuning_internal.h"
 
 typedef struct tuning {
     const apus_tuning_params *p;
     apus_tuning_result *result;
-    apus_bench *bench;
+    apus_bench *bench;   /* where there is a model */
+    apusi_shapes shapes; /* where there is none */
+    apus_exec *exec;     /* of either */
     apus_tuned *found;
     const char *part;
 } tuning;
@@ -51,7 +52,7 @@ static apus_status measure(tuning *t, apus_plan *const *plans, uint32_t n, doubl
                                        .user = t };
     apus_tuner_result got;
     const uint64_t start = apus_now_ns();
-    const apus_status st = apus_tuner_run(t->bench->model->exec, plans, n, t->found, &params, &got);
+    const apus_status st = apus_tuner_run(t->exec, plans, n, t->found, &params, &got);
 
     *spent = (double)(apus_now_ns() - start) * 1e-9;
     t->result->problems += got.problems;
@@ -88,12 +89,20 @@ static apus_status measure_training(tuning *t, double seconds, double *spent)
     return measure(t, &plan, 1, seconds, spent);
 }
 
+static apus_status measure_shapes(tuning *t, double seconds, double *spent)
+{
+    t->part = "shapes";
+    return measure(t, &t->shapes.plan, 1, seconds, spent);
+}
+
 /* Half of the time is for training, and what inference leaves. */
 static apus_status measure_all(tuning *t)
 {
     const double all = t->p->seconds;
     double spent = 0;
 
+    if (!t->bench)
+        return measure_shapes(t, all, &spent);
     APUS_FORWARD(measure_inference(t, t->p->train ? all / 2 : all, &spent));
     if (!t->p->train)
         return APUS_OK;
@@ -123,7 +132,7 @@ static apus_status read_before(apus_tuned **out, const char *path, const apus_ca
 
 static apus_status write_file(tuning *t, const char *path)
 {
-    const apus_caps *caps = apus_gpu_caps(t->bench->model->gpu);
+    const apus_caps *caps = apus_gpu_caps(apus_exec_gpu(t->exec));
     apus_status st;
     apus_tuned *all = NULL;
 
@@ -142,7 +151,7 @@ fail:
 /* Where the file belongs; freed by the caller. */
 static apus_status find_path(const tuning *t, char **out)
 {
-    const apus_caps *caps = apus_gpu_caps(t->bench->model->gpu);
+    const apus_caps *caps = apus_gpu_caps(apus_exec_gpu(t->exec));
 
     *out = t->p->path ? apus_strdup(t->p->path) : apus_tuned_path(caps);
     return *out ? APUS_OK
@@ -170,28 +179,44 @@ static apus_status keep(tuning *t, apus_status st)
     return st != APUS_OK ? st : kept;
 }
 
+static apus_status open_model(tuning *t)
+{
+    const apus_tuning_params *p = t->p;
+    const uint32_t most = p->prompt + 1 > p->train ? p->prompt + 1 : p->train;
+
+    if (p->prompt > 512)
+        return apus_fail(APUS_ERR_ARG, "at most 512 tokens are read at once, not %u", p->prompt);
+    APUS_FORWARD(apus_bench_open(&t->bench, p->model,
+                                 &(apus_bench_params) { .device = p->device,
+                                                        .torch_dtype = p->torch_dtype,
+                                                        .max_tokens = most }));
+    t->exec = t->bench->model->exec;
+    return APUS_OK;
+}
+
+static apus_status open_shapes(tuning *t)
+{
+    APUS_FORWARD(apusi_shapes_open(&t->shapes, t->p));
+    t->exec = t->shapes.exec;
+    return APUS_OK;
+}
+
 apus_status apus_tuning_run(const apus_tuning_params *params, apus_tuning_result *result)
 {
     tuning t = { .p = params, .result = result };
-    const uint32_t most = params->prompt + 1 > params->train ? params->prompt + 1 : params->train;
     apus_status st;
 
     *result = (apus_tuning_result) { 0 };
     if (apus_env_get(APUS_KERNEL)[0])
         return apus_fail(APUS_ERR_ARG, "APUS_KERNEL is set: there is nothing to measure where an "
                                        "algorithm is forced");
-    if (params->prompt > 512)
-        return apus_fail(APUS_ERR_ARG, "at most 512 tokens are read at once, not %u",
-                         params->prompt);
     APUS_TRY(apus_tuned_create(&t.found));
-    APUS_TRY(apus_bench_open(&t.bench, params->model,
-                             &(apus_bench_params) { .device = params->device,
-                                                    .torch_dtype = params->torch_dtype,
-                                                    .max_tokens = most }));
-    apus_exec_set_tuned(t.bench->model->exec, NULL); /* defaults are the defaults */
+    APUS_TRY(params->model ? open_model(&t) : open_shapes(&t));
+    apus_exec_set_tuned(t.exec, NULL); /* defaults are the defaults */
     st = keep(&t, measure_all(&t));
 fail:
     apus_bench_close(&t.bench);
+    apusi_shapes_close(&t.shapes);
     apus_tuned_destroy(&t.found);
     return st;
 }

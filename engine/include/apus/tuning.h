@@ -3,6 +3,8 @@
 #ifndef APUS_TUNING_H
 #define APUS_TUNING_H
 
+#include <stddef.h>
+
 #include "apus/base.h"
 
 #ifdef __cplusplus
@@ -19,7 +21,11 @@ typedef struct apus_tuning_row {
 } apus_tuning_row;
 
 typedef struct apus_tuning_params {
-    const char *model;       /* folder or GGUF file */
+    const char *model; /* folder or GGUF file; NULL: the shapes below */
+    /* Products in place of a model's, as problems are named ("nt 512x4096x4096 q4_K"), at most 64;
+     * activations have torch_dtype, by default float32. */
+    const char *const *shapes;
+    size_t n_shapes;
     const char *device;      /* index, name or uuid; NULL: APUS_DEVICE or the best one */
     const char *torch_dtype; /* of activations; NULL: as the model's files say */
     uint32_t prompt;         /* tokens that are read at once, [0, 512]; 0: none are */
@@ -31,7 +37,7 @@ typedef struct apus_tuning_params {
     const char *path; /* of the file; NULL: the device's in the user's cache folder */
     const apus_cancel *cancel;
     /* Called before each measurement: how much is done, of `total` choices, by their number or by
-     * time, in this part of the work, which is "inference" or "training".  May be NULL. */
+     * time, in this part of the work: "inference", "training" or "shapes".  May be NULL. */
     void (*progress)(void *user, const char *part, uint32_t done, uint32_t total,
                      const char *problem);
     void (*row)(void *user, const apus_tuning_row *row); /* for each problem; may be NULL */
@@ -46,9 +52,10 @@ typedef struct apus_tuning_result {
     uint64_t hash;               /* of its choices */
 } apus_tuning_result;
 
-/* Measure the problems of writing a token, reading a prompt and a training step, and write the
- * file.  What it held for other problems of the same device, driver and build is kept.  After a
- * failure on the way, a cancel too, what was measured is written, and *result says so.
+/* Measure the problems of writing a token, reading a prompt and a training step, or those of
+ * shapes, and write the file.  What it held for other problems of the same device, driver and build
+ * is kept.  After a failure on the way, a cancel too, what was measured is written, and *result
+ * says so.
  * Errors: those of apus_model_open; APUS_ERR_ARG (lengths; APUS_KERNEL is set),
  * APUS_ERR_CANCELLED, APUS_ERR_DEVICE, APUS_ERR_LOST, APUS_ERR_IO, APUS_ERR_MISSING (no folder for
  * the file), APUS_ERR_MEMORY. */
