@@ -356,6 +356,26 @@ static apus_status race(tuner *t, uint32_t site, trial *trials, uint32_t n, uint
     return APUS_OK;
 }
 
+/* Whether a choice is faster than the default: by its median, and in seven of ten rounds, so that
+ * what else the machine did in a few of them does not decide. */
+static bool beats(const trial *x, const trial *other, double ns, double other_ns, uint32_t rounds)
+{
+    uint32_t wins = 0;
+
+    for (uint32_t i = 0; i < rounds; i++)
+        wins += x->ns[i] < other->ns[i];
+    return ns < GAIN * other_ns && 10 * wins >= 7 * rounds;
+}
+
+static double median(const trial *x, uint32_t rounds)
+{
+    double sorted[ROUNDS];
+
+    memcpy(sorted, x->ns, sizeof(sorted));
+    qsort(sorted, rounds, sizeof(*sorted), by_value);
+    return sorted[rounds / 2];
+}
+
 static apus_status add_row(tuner *t, uint32_t site, trial *trials, uint32_t n, uint32_t rounds)
 {
     const apus_site *s = &t->sites.at[site];
@@ -367,13 +387,10 @@ static apus_status add_row(tuner *t, uint32_t site, trial *trials, uint32_t n, u
         dispatches += trials[0].commands[p] ? (there < most ? there : most) : 0;
     }
     for (uint32_t i = 0; i < n; i++) {
-        qsort(trials[i].ns, rounds, sizeof(double), by_value);
-        ns[i] = trials[i].ns[rounds / 2] / dispatches;
-        if (ns[i] < ns[best])
+        ns[i] = median(&trials[i], rounds) / dispatches;
+        if (ns[i] < ns[best] && beats(&trials[i], &trials[0], ns[i], ns[0], rounds))
             best = i;
     }
-    if (ns[best] > GAIN * ns[0])
-        best = 0;
     const apus_tuned_row row = { .problem = s->problem,
                                  .narrow = s->narrow,
                                  .choice = trials[best].choice,
