@@ -1,5 +1,6 @@
 /* cmd_devices.c - `apus devices`: what Vulkan devices there are, and what they can. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "apus/gpu.h"
 #include "apus/op.h"
@@ -95,6 +96,16 @@ static void show_missing(const algorithms *all, size_t from, size_t to, bool bui
     apus_str_release(&names);
 }
 
+static apus_status show_tuned(uint32_t device)
+{
+    char *said = NULL;
+
+    APUS_FORWARD(apus_device_tuned(device, &said));
+    printf("  tuned     %s\n", said);
+    free(said);
+    return APUS_OK;
+}
+
 static apus_status show_algorithms(uint32_t device)
 {
     algorithms all = { 0 };
@@ -135,6 +146,8 @@ apus_status apus_cmd_devices(apus_args *args)
     for (uint32_t i = 0; i < n && st == APUS_OK; i++) {
         show(&rows[i]);
         if (rows[i].usable)
+            st = show_tuned(rows[i].index);
+        if (rows[i].usable && st == APUS_OK)
             st = show_algorithms(rows[i].index);
     }
     apus_device_rows_free(&rows);

@@ -146,6 +146,20 @@ typedef struct apus_bench_options {
 
 apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args);
 
+typedef struct apus_tune_options {
+    const char *model; /* NULL only if there are shapes */
+    apus_texts shapes;
+    const char *device;
+    const char *torch_dtype; /* NULL: the model's */
+    uint32_t n_prompt;       /* 0: no prompt is read */
+    uint32_t train_tokens;   /* 0: there is no training step */
+    uint32_t lora_rank;
+    double seconds;
+    const char *result_path; /* NULL: the device's file in the cache folder */
+} apus_tune_options;
+
+apus_status apus_tune_options_read(apus_tune_options *out, apus_args *args);
+
 /* The last part of a path without slashes at its end and without ".gguf"; freed by the caller. */
 char *apus_model_name_of(const char *path);
 

@@ -1,5 +1,5 @@
 /* options_bench.c - the options of `apus bench`, whose lists of numbers are written as in
- * llama-bench: "-p 512,1024" or "-p 512 1024". */
+ * llama-bench: "-p 512,1024" or "-p 512 1024"; and of `apus tune`. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -60,14 +60,20 @@ static apus_status read_pairs(apus_bench_options *out, const apus_args *args)
     return APUS_OK;
 }
 
-apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args)
+static apus_status need_model(const char **out, const apus_args *args)
 {
-    *out = (apus_bench_options) { 0 };
-    out->model = apus_args_text(args, "model");
-    if (!out->model)
+    *out = apus_args_text(args, "model");
+    if (!*out)
         return apus_fail(APUS_ERR_ARG,
                          "--model is missing: name a folder in Hugging Face's layout or "
                          "a GGUF file");
+    return APUS_OK;
+}
+
+apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args)
+{
+    *out = (apus_bench_options) { 0 };
+    APUS_FORWARD(need_model(&out->model, args));
     APUS_FORWARD(numbers(out->n_prompt, &out->n_prompts, args, "n_prompt"));
     APUS_FORWARD(numbers(out->n_gen, &out->n_gens, args, "n_gen"));
     APUS_FORWARD(numbers(out->n_depth, &out->n_depths, args, "n_depth"));
@@ -77,5 +83,24 @@ apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args)
     out->repetitions = (uint32_t)apus_args_uint(args, "repetitions");
     out->train_tokens = apus_args_uint(args, "train");
     out->output = apus_args_text(args, "output");
+    return APUS_OK;
+}
+
+apus_status apus_tune_options_read(apus_tune_options *out, apus_args *args)
+{
+    *out = (apus_tune_options) {
+        .device = apus_args_text(args, "device"),
+        .torch_dtype = apus_args_text(args, "torch_dtype"),
+        .n_prompt = (uint32_t)apus_args_uint(args, "n_prompt"),
+        .train_tokens = (uint32_t)apus_args_uint(args, "train"),
+        .lora_rank = (uint32_t)apus_args_uint(args, "lora_rank"),
+        .seconds = apus_args_float(args, "seconds"),
+        .result_path = apus_args_text(args, "result_path"),
+    };
+    out->shapes.items = apus_args_list(args, "shapes", &out->shapes.n);
+    if (!out->shapes.n)
+        return need_model(&out->model, args);
+    if (apus_args_text(args, "model"))
+        return apus_fail(APUS_ERR_ARG, "--model and --shapes: one of them says what is measured");
     return APUS_OK;
 }

@@ -15,10 +15,15 @@
 typedef struct apus_exec apus_exec;
 typedef struct apus_plan apus_plan;
 
-/* The device is borrowed until destroy. */
+/* The device is borrowed until destroy.  Its tune file is read and, but for a device that only
+ * counts, a line is logged about it.  Errors: APUS_ERR_MEMORY, those of apus_tuned_load. */
 apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu);
 void apus_exec_destroy(apus_exec **exec);
 apus_gpu *apus_exec_gpu(const apus_exec *exec);
+/* What plans choose by where nothing is forced, or NULL; another one from now on, which becomes the
+ * exec's. */
+const struct apus_tuned *apus_exec_tuned(const apus_exec *exec);
+void apus_exec_set_tuned(apus_exec *exec, struct apus_tuned *tuned);
 /* From now on at most `share` (0, 1] of the usual work is submitted at once; results are the same
  * bits.  Plans that were made before keep their lists, which are the least that is submitted. */
 void apus_exec_bound(apus_exec *exec, double share);

@@ -3,6 +3,7 @@
 #define APUSI_EXEC_INTERNAL_H
 
 #include "exec.h"
+#include "tuned.h"
 
 #define APUSI_ARENAS 8
 #define APUSI_SLOTS 2
@@ -25,6 +26,7 @@ struct apus_exec {
     apusi_arena *arena;     /* the newest, largest one */
     apusi_profile *profile; /* NULL: nothing is profiled */
     double share;           /* of a submission's usual work */
+    apus_tuned *tuned;      /* what plans choose by, or NULL */
 };
 
 typedef struct apusi_segment {
@@ -57,7 +59,7 @@ struct apus_plan {
     uint64_t steps;        /* whole ones that are done */
     uint64_t submitted_ns; /* the last step */
     apus_plan_bound bound;
-    bool profile;
+    bool profile, narrow;                    /* as it was made */
     apusi_timeline *timeline;                /* NULL: steps are not traced */
     uint64_t copy_ticket, copy_submitted_ns; /* of the last step, for the trace */
     bool uncounted; /* the last step was not added to profile and trace yet */
@@ -72,6 +74,12 @@ apus_status apusi_fuse(apus_graph *g, const apus_caps *caps, const apus_plan_par
 /* Bytes of one scratch block on this device. */
 uint64_t apusi_block_bytes(const apus_caps *caps);
 apus_status apusi_record(apus_plan *plan);
+/* A lowering with the addresses of a plan, for its narrow; no argument buffer yet. */
+apus_lower apusi_lower_of(const apus_plan *plan);
+/* Every operator's record, in order. */
+apus_status apusi_lower_nodes(apus_lower *l, const apus_graph *g);
+/* A live grid by a step's variables. */
+void apusi_slot_grid(const apus_slot *s, const uint32_t *vars, uint32_t grid[3]);
 /* Walk the operators into `list` with the addresses of `l`, place barriers, sum up. */
 apus_status apusi_lower(apus_list *list, const apus_graph *g, apus_lower *l, apus_plan_info *info);
 

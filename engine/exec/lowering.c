@@ -28,12 +28,12 @@ apus_status apusi_fuse(apus_graph *g, const apus_caps *caps, const apus_plan_par
     return apus_fuse(g, caps, params->narrow, apusi_force(params));
 }
 
-/* Every operator's record, in order; then barriers and, where asked for, their check. */
-static apus_status lower_all(apus_lower *l, const apus_graph *g)
+apus_status apusi_lower_nodes(apus_lower *l, const apus_graph *g)
 {
     for (uint32_t i = 0; i < g->n_nodes; i++) {
         l->node = g->nodes[i];
         l->algorithm = NULL;
+        l->site = UINT32_MAX;
         APUS_FORWARD(l->node->op->record(l, l->node));
     }
     return APUS_OK;
@@ -45,7 +45,7 @@ apus_status apusi_lower(apus_list *list, const apus_graph *g, apus_lower *l, apu
 
     l->list = list;
     APUS_FORWARD(apus_algorithms_check(l->force));
-    APUS_FORWARD(lower_all(l, g));
+    APUS_FORWARD(apusi_lower_nodes(l, g));
     if (mutant[0])
         APUS_FORWARD(apusi_mutate(list, mutant));
     APUS_FORWARD(apus_barriers_place(list));

@@ -8,6 +8,17 @@
 #include "timeline.h"
 #include "trace.h"
 
+static apus_status load_tuned(apus_exec *exec)
+{
+    apus_str said = { 0 };
+    const apus_status st = apus_tuned_load(&exec->tuned, &said, apus_gpu_caps(exec->gpu));
+
+    if (st == APUS_OK && said.len && !apus_gpu_counts(exec->gpu))
+        apus_log(exec->tuned ? APUS_LOG_INFO : APUS_LOG_WARN, "%s", said.data);
+    apus_str_release(&said);
+    return st;
+}
+
 apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu)
 {
     apus_status st = APUS_OK;
@@ -22,6 +33,7 @@ apus_status apus_exec_create(apus_exec **out, apus_gpu *gpu)
                  apus_env_get(APUS_MUTATE));
     if (apus_env_on(APUS_PROFILE))
         APUS_TRY(apusi_profile_begin(*out));
+    APUS_TRY(load_tuned(*out));
     return APUS_OK;
 
 fail:
@@ -44,6 +56,7 @@ void apus_exec_destroy(apus_exec **exec)
         return;
     apusi_profile_end(*exec);
     arena_unref(*exec, (*exec)->arena);
+    apus_tuned_destroy(&(*exec)->tuned);
     apus_free(*exec);
     *exec = NULL;
 }
@@ -51,6 +64,18 @@ void apus_exec_destroy(apus_exec **exec)
 apus_gpu *apus_exec_gpu(const apus_exec *exec)
 {
     return exec->gpu;
+}
+
+const struct apus_tuned *apus_exec_tuned(const apus_exec *exec)
+{
+    return exec->tuned;
+}
+
+void apus_exec_set_tuned(apus_exec *exec, struct apus_tuned *tuned)
+{
+    if (exec->tuned != tuned)
+        apus_tuned_destroy(&exec->tuned);
+    exec->tuned = tuned;
 }
 
 void apus_exec_bound(apus_exec *exec, double share)
@@ -95,19 +120,27 @@ fail:
     return st;
 }
 
+apus_lower apusi_lower_of(const apus_plan *plan)
+{
+    const apus_caps *caps = apus_gpu_caps(plan->exec->gpu);
+    apus_lower l = { .caps = caps,
+                     .step = plan->step.address,
+                     .scratch_bytes = apusi_block_bytes(caps),
+                     .narrow = plan->narrow };
+
+    for (uint32_t i = 0; i < plan->arena->n_blocks; i++)
+        l.scratch[i] = plan->arena->blocks[i].address;
+    return l;
+}
+
 /* Lower twice (the argument buffer's size is not known before) and fill the argument buffer. */
 static apus_status lower(apus_plan *plan, const apus_plan_params *params)
 {
     apus_gpu *gpu = plan->exec->gpu;
-    const apus_caps *caps = apus_gpu_caps(gpu);
-    apus_lower l = { .caps = caps,
-                     .step = plan->step.address,
-                     .scratch_bytes = apusi_block_bytes(caps),
-                     .narrow = params->narrow,
-                     .force = apusi_force(params) };
+    apus_lower l = apusi_lower_of(plan);
 
-    for (uint32_t i = 0; i < plan->arena->n_blocks; i++)
-        l.scratch[i] = plan->arena->blocks[i].address;
+    l.force = apusi_force(params);
+    l.tuned = plan->exec->tuned;
     APUS_FORWARD(apusi_lower(&plan->list, plan->graph, &l, &plan->info));
     if (plan->list.args_bytes) {
         APUS_FORWARD(apus_buffer_create(gpu, &plan->args, plan->list.args_bytes, APUS_MEMORY_DEVICE,
@@ -138,6 +171,7 @@ apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
         return APUS_ERR_MEMORY;
     plan->exec = exec;
     plan->graph = g;
+    plan->narrow = params->narrow;
     if (params->profile)
         APUS_TRY(apusi_profile_begin(exec));
     plan->profile = exec->profile && (params->profile || apus_env_on(APUS_PROFILE));
@@ -256,20 +290,22 @@ void *apus_step_array(const apus_step *step, const apus_tensor *t)
     return step->bytes + root->at + at;
 }
 
+void apusi_slot_grid(const apus_slot *s, const uint32_t *vars, uint32_t grid[3])
+{
+    const uint32_t var = vars[s->rows.var];
+    uint64_t rows = var > s->rows.skip ? var - s->rows.skip : 0;
+
+    if (rows > s->rows.max)
+        rows = s->rows.max;
+    memcpy(grid, s->groups, sizeof(s->groups));
+    grid[s->axis] = (uint32_t)apus_ceil_div(rows * s->rows.mul, s->tile);
+}
+
 /* The grids of live dispatches, from the variables that the caller wrote. */
 static void fill_grids(const apus_plan *plan, uint32_t *words)
 {
-    for (uint32_t i = 0; i < plan->list.n_slots; i++) {
-        const apus_slot *s = &plan->list.slots[i];
-        const uint32_t var = words[s->rows.var];
-        uint64_t rows = var > s->rows.skip ? var - s->rows.skip : 0;
-        uint32_t *grid = words + APUS_STEP_VARS + 4 * i;
-
-        if (rows > s->rows.max)
-            rows = s->rows.max;
-        memcpy(grid, s->groups, sizeof(s->groups));
-        grid[s->axis] = (uint32_t)apus_ceil_div(rows * s->rows.mul, s->tile);
-    }
+    for (uint32_t i = 0; i < plan->list.n_slots; i++)
+        apusi_slot_grid(&plan->list.slots[i], words, words + APUS_STEP_VARS + 4 * i);
 }
 
 /* Submit lists of the step in `slot`; what is in flight is known even if a later one fails. */

@@ -34,19 +34,20 @@ static char *cache_folder(void)
     return home[0] == '/' ? apus_path_join(home, ".cache/apus") : NULL;
 }
 
-static char *cache_path(const apus_caps *caps)
+char *apus_cache_path(const apus_caps *caps, const char *kind, const char *end)
 {
-    char name[96] = "pipelines-";
-    size_t at = strlen(name);
-    char *path = NULL;
+    char uuid[33];
     char *folder = cache_folder();
+    char *path = NULL;
 
     if (!folder)
         return NULL;
-    for (int i = 0; i < 16; i++, at += 2)
-        snprintf(name + at, 3, "%02x", caps->uuid[i]);
-    snprintf(name + at, sizeof(name) - at, "-%08x.bin", caps->driver_version);
-    path = apus_path_join(folder, name);
+    for (int i = 0; i < 16; i++)
+        snprintf(uuid + 2 * i, 3, "%02x", caps->uuid[i]);
+    char *name = apus_format("%s-%s-%08x.%s", kind, uuid, caps->driver_version, end);
+    if (name)
+        path = apus_path_join(folder, name);
+    apus_free(name);
     apus_free(folder);
     return path;
 }
@@ -88,7 +89,7 @@ apus_status apusi_cache_open(apus_gpu *gpu)
     const void *data = NULL;
     size_t bytes = 0;
 
-    gpu->cache_path = cache_path(&gpu->physical.caps);
+    gpu->cache_path = apus_cache_path(&gpu->physical.caps, "pipelines", "bin");
     if (gpu->cache_path)
         read_cache(gpu->cache_path, &text, &data, &bytes, &gpu->cache_hash);
     VkPipelineCacheCreateInfo info = {

@@ -28,6 +28,10 @@ typedef struct apus_gpu_listing {
 /* *list is freed with apus_free. */
 apus_status apus_gpu_list(apus_gpu_listing **list, uint32_t *n);
 
+/* "KIND-UUID-DRIVER.END" in the user's cache folder, a file of this device and driver; NULL: no
+ * folder is known, or no memory.  Freed with apus_free. */
+char *apus_cache_path(const apus_caps *caps, const char *kind, const char *end);
+
 /* ---- memory ---- */
 
 typedef enum apus_memory {
@@ -78,6 +82,8 @@ typedef struct apus_kernel_key {
 
 /* Whether this build holds the module. */
 bool apus_kernel_exists(const char *name);
+/* Over names and code of all modules of the build. */
+uint64_t apus_kernels_hash(void);
 
 /* One number that the driver's compiler gives for a kernel ("Spilled VGPRs", 0). */
 typedef struct apus_statistic {

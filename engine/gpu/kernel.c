@@ -32,6 +32,17 @@ bool apus_kernel_exists(const char *name)
     return find_shader(name) != NULL;
 }
 
+uint64_t apus_kernels_hash(void)
+{
+    uint64_t hash = APUS_HASH_SEED;
+
+    for (size_t i = 0; i < apus_n_shaders; i++) {
+        hash = apus_hash(apus_shaders[i].name, strlen(apus_shaders[i].name) + 1, hash);
+        hash = apus_hash(apus_shaders[i].words, apus_shaders[i].bytes, hash);
+    }
+    return hash;
+}
+
 apus_status apusi_kernels_init(apus_gpu *gpu)
 {
     apus_status st = APUS_OK;

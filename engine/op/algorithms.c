@@ -1,7 +1,9 @@
 /* algorithms.c - tables of variants as a list: what a build and a device have and would take. */
+#include "choice.h"
 #include "env.h"
 #include "op.h"
 #include "str.h"
+#include "tuned.h"
 
 static void each_variant(const apus_op_def *op, const apus_caps *caps, const char *force,
                          const apus_op_problem *p,
@@ -33,10 +35,15 @@ void apus_algorithms_each(const apus_caps *caps, const char *force,
             each_variant(apus_ops[i], caps, force, &apus_ops[i]->choices->problems[k], each, user);
 }
 
-static bool has_variant(const apus_op_choices *c, const char *name, size_t n)
+/* Is "variant" or "variant/tile" of n bytes one of these? */
+static bool has_variant(const apus_op_choices *c, const char *text, size_t n)
 {
+    size_t name;
+
+    if (!apus_choice_is_text(text, n, &name))
+        return false;
     for (size_t i = 0; i < c->n_variants; i++)
-        if (strlen(c->variants[i].name) == n && !memcmp(c->variants[i].name, name, n))
+        if (strlen(c->variants[i].name) == name && !memcmp(c->variants[i].name, text, name))
             return true;
     return false;
 }
@@ -82,19 +89,50 @@ apus_status apus_algorithms_check(const char *force)
     return APUS_OK;
 }
 
-apus_status apus_device_algorithms(uint32_t device,
-                                   void (*each)(void *user, const apus_algorithm *a), void *user)
+static apus_status caps_of(uint32_t device, apus_caps *out)
 {
     apus_status st;
     apus_gpu_listing *list = NULL;
     uint32_t n = 0;
 
-    APUS_TRY(apus_algorithms_check(apus_env_get(APUS_KERNEL)));
     APUS_TRY(apus_gpu_list(&list, &n));
     if (device >= n)
         APUS_TRY(apus_fail(APUS_ERR_MISSING, "no device %u; there are %u", device, n));
-    apus_algorithms_each(&list[device].caps, apus_env_get(APUS_KERNEL), each, user);
+    *out = list[device].caps;
 fail:
     apus_free(list);
+    return st;
+}
+
+apus_status apus_device_algorithms(uint32_t device,
+                                   void (*each)(void *user, const apus_algorithm *a), void *user)
+{
+    apus_caps caps;
+
+    APUS_FORWARD(apus_algorithms_check(apus_env_get(APUS_KERNEL)));
+    APUS_FORWARD(caps_of(device, &caps));
+    apus_algorithms_each(&caps, apus_env_get(APUS_KERNEL), each, user);
+    return APUS_OK;
+}
+
+apus_status apus_device_tuned(uint32_t device, char **said)
+{
+    apus_status st;
+    apus_caps caps;
+    apus_tuned *tuned = NULL;
+    apus_str text = { 0 };
+
+    *said = NULL;
+    APUS_FORWARD(caps_of(device, &caps));
+    APUS_TRY(apus_tuned_load(&tuned, &text, &caps));
+    if (!text.len)
+        apus_str_add(&text, "none");
+    if (text.failed)
+        APUS_TRY(APUS_ERR_MEMORY);
+    *said = text.data;
+    text = (apus_str) { 0 };
+fail:
+    apus_tuned_destroy(&tuned);
+    apus_str_release(&text);
     return st;
 }

@@ -3,6 +3,9 @@
 
 #include <stdio.h>
 
+#include "choice.h"
+#include "tuned.h"
+
 void apus_list_release(apus_list *list)
 {
     apus_free(list->items);
@@ -112,6 +115,7 @@ apus_status apus_emit(apus_lower *l, const apus_dispatch *d)
     item->fixed = d->fixed;
     item->rough = d->rough;
     item->algorithm = l->algorithm;
+    item->site = l->site;
     for (i = 0; i < 3; i++)
         item->groups[i] = d->groups[i] ? d->groups[i] : 1;
     if (d->live.max && d->live.var >= 0) {
@@ -166,67 +170,53 @@ apus_status apus_emit_args(apus_lower *l, const void *args, uint32_t bytes, apus
     return APUS_OK;
 }
 
-/* Does "matmul:tile,attention:x" force `variant` of `op`, or some other one? */
-static bool forced(const char *force, const char *op, const char *variant)
+static apus_status note_choice(apus_list *list, const char *problem, const char *choice)
 {
-    const size_t op_len = strlen(op), v_len = strlen(variant);
-    bool this_one = false;
-
-    for (const char *p = force; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
-        if (strncmp(p, op, op_len) || p[op_len] != ':')
-            continue;
-        const char *name = p + op_len + 1;
-        if (!strncmp(name, variant, v_len) && (name[v_len] == 0 || name[v_len] == ','))
-            this_one = true;
-    }
-    return this_one;
-}
-
-static apus_status note_choice(apus_lower *l, const char *op, const char *describe,
-                               const char *variant)
-{
-    char *line = apus_format("%s %s: %s\n", op, describe, variant);
+    char *line = apus_format("%s: %s\n", problem, choice);
 
     if (!line)
         return APUS_ERR_MEMORY;
-    if (!l->list->choices.data || !strstr(l->list->choices.data, line))
-        apus_str_add(&l->list->choices, line);
+    if (!list->choices.data || !strstr(list->choices.data, line))
+        apus_str_add(&list->choices, line);
     apus_free(line);
-    return l->list->choices.failed ? APUS_ERR_MEMORY : APUS_OK;
+    return list->choices.failed ? APUS_ERR_MEMORY : APUS_OK;
 }
 
-const apus_variant *apus_variant_find(const apus_caps *caps, bool narrow, const char *force,
-                                      const char *op, const apus_variant *variants, size_t n,
-                                      const void *problem)
+/* What is wanted where nothing is forced; with sites, the problem's is found or made. */
+static apus_status find_wanted(apus_lower *l, const apus_choosing *from, const char *problem,
+                               const char **wanted)
 {
-    for (size_t pass = 0; pass < 2; pass++) /* forced ones first */
-        for (size_t i = 0; i < n; i++) {
-            const apus_variant *v = &variants[i];
-            const bool forces = forced(force, op, v->name);
-            if ((v->kernel && !apus_kernel_exists(v->kernel)) ||
-                (v->fits && !v->fits(caps, problem)))
-                continue;
-            if (v->narrow && !narrow && !forces)
-                continue;
-            if (pass == 0 ? forces : !v->chosen || v->chosen(caps, problem))
-                return v;
-        }
-    return NULL;
+    const apus_tuned_row *row;
+
+    if (l->sites) {
+        APUS_FORWARD(apus_sites_at(l->sites, from, problem, &l->site));
+        *wanted = l->sites->at[l->site].pick;
+        return APUS_OK;
+    }
+    row = l->tuned ? apus_tuned_find(l->tuned, problem, l->narrow) : NULL;
+    *wanted = row ? row->choice : NULL;
+    return APUS_OK;
 }
 
 apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *variants, size_t n,
                         const void *problem, const char *describe, const apus_variant **out)
 {
-    const apus_variant *found =
-        apus_variant_find(l->caps, l->narrow, l->force, op, variants, n, problem);
+    const apus_choosing from = { l->caps, op, variants, n, problem, l->narrow };
+    const char *wanted = NULL;
+    char key[APUS_PROBLEM_ROOM], text[APUS_CHOICE_ROOM];
 
-    if (!found)
+    snprintf(key, sizeof(key), "%s %s", op, describe);
+    APUS_FORWARD(find_wanted(l, &from, key, &wanted));
+    const apus_choice found = apus_choice_find(&from, l->force, wanted);
+    if (!found.variant)
         return apus_fail(APUS_ERR_SUPPORT, "%s %s: no algorithm for %s", op, describe,
                          l->caps->name);
-    APUS_FORWARD(note_choice(l, op, describe, found->name));
-    l->algorithm = found->name;
-    l->list->narrow |= found->narrow;
-    *out = found;
+    apus_choice_text(text, &found);
+    APUS_FORWARD(note_choice(l->list, key, text));
+    l->algorithm = found.variant->name;
+    l->tile = found.tile;
+    l->list->narrow |= found.variant->narrow;
+    *out = found.variant;
     return APUS_OK;
 }
 

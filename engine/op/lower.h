@@ -23,6 +23,7 @@ typedef struct apus_item {
     const apus_node *node; /* whose work this is */
     apus_kernel_key kernel;
     const char *algorithm; /* the variant that was chosen for it; NULL: there is no choice */
+    uint32_t site;         /* of apus_lower.sites, if there are such: whose choice that was */
     uint32_t push_bytes;
     uint8_t push[128];
     uint32_t groups[3]; /* of the largest grid */
@@ -57,10 +58,18 @@ typedef struct apus_list {
     uint32_t args_bytes;
     size_t args_room;
     bool narrow;      /* an algorithm that rounds its inputs to 16 bits is among them */
-    apus_str choices; /* a line for each distinct choice: "matmul nt 512x576x576 q4_1: cpu tm=64" */
+    apus_str choices; /* a line for each distinct choice: "matmul nt 512x576x576 q4_1: cpu/64x1" */
 } apus_list;
 
 void apus_list_release(apus_list *list); /* safe on {0} */
+
+/* Numbers of a kernel that are free to choose: how many rows a lane takes, how far a loop is
+ * unrolled.  What they mean is the algorithm's own matter. */
+#define APUS_TILE_NUMBERS 4
+typedef struct apus_tile {
+    uint32_t n; /* 0: there are none */
+    uint32_t v[APUS_TILE_NUMBERS];
+} apus_tile;
 
 typedef struct apus_lower {
     const apus_caps *caps;
@@ -69,10 +78,14 @@ typedef struct apus_lower {
     apus_addr args;       /* the argument buffer */
     apus_addr scratch[8]; /* arenas of planned tensors, each `scratch_bytes` long */
     uint64_t scratch_bytes;
-    bool narrow;           /* algorithms that round their inputs to 16 bits are allowed */
-    const char *force;     /* "op:variant[,op:variant]" or "" (APUS_KERNEL) */
-    const apus_node *node; /* being lowered */
-    const char *algorithm; /* chosen last for this node, or NULL */
+    bool narrow;                    /* algorithms that round their inputs to 16 bits are allowed */
+    const char *force;              /* "op:variant[/tile][,op:variant]" or "" (APUS_KERNEL) */
+    const struct apus_tuned *tuned; /* what a tune file says, or NULL (tuned.h) */
+    struct apus_sites *sites;       /* collects choices and makes them, in place of that, or NULL */
+    const apus_node *node;          /* being lowered */
+    const char *algorithm;          /* chosen last for this node, or NULL */
+    apus_tile tile;                 /* its tile */
+    uint32_t site;                  /* and the index of `sites` */
 } apus_lower;
 
 /* Device address of a tensor. */
@@ -114,14 +127,19 @@ typedef struct apus_variant {
     bool narrow;        /* rounds inputs to 16 bits */
     bool (*fits)(const apus_caps *caps, const void *problem);   /* NULL: always */
     bool (*chosen)(const apus_caps *caps, const void *problem); /* by default; NULL: if it fits */
+    /* Whether its rounding does no harm to such numbers; NULL: always.  Only what is forced goes
+     * without. */
+    bool (*sound)(const apus_caps *caps, const void *problem);
+    /* Tiles that it can have for a problem that fits, the default first: fills at most `room`
+     * and returns how many.  NULL: it has none to choose. */
+    uint32_t (*tiles)(const apus_caps *caps, const void *problem, apus_tile *out, uint32_t room);
 } apus_variant;
 
-/* The variant that `apus_choose` takes, or NULL. */
-const apus_variant *apus_variant_find(const apus_caps *caps, bool narrow, const char *force,
-                                      const char *op, const apus_variant *variants, size_t n,
-                                      const void *problem);
-/* The variant for a problem; forced ones are taken wherever they fit.  `describe` (one line without
- * the variant) is noted in the list of choices.
+/* Append a tile to a list of variant.tiles, unless it stands there or the list is full. */
+void apus_tile_add(apus_tile *list, uint32_t *n, uint32_t room, apus_tile tile);
+/* The variant for a problem: the forced one wherever that fits, else the one that was measured to
+ * be the fastest (l->tuned), else the default.  Its tile is left in l->tile.  `describe` (one line
+ * without the variant) is noted in the list of choices.
  * Errors: APUS_ERR_SUPPORT (no variant fits: the text names operator, problem and device). */
 apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *variants, size_t n,
                         const void *problem, const char *describe, const apus_variant **out);

@@ -75,6 +75,21 @@ static bool tile_large_fits(const apus_caps *caps, const void *problem)
     return tile_fits(caps, problem) && caps->max_shared >= 32768 && caps->max_invocations >= 256;
 }
 
+/* Rows and columns of a block. */
+static uint32_t tile_tiles(const apus_caps *caps, const void *problem, apus_tile *out,
+                           uint32_t room)
+{
+    const tile_shape s = tile_of(caps, problem);
+    uint32_t n = 0;
+
+    apus_tile_add(out, &n, room, (apus_tile) { 2, { s.bm, s.bn } });
+    for (uint32_t bm = 16; bm <= 64; bm *= 2)
+        for (uint32_t bn = 16; bn <= 64; bn *= 2)
+            if (bm * bn / 16 <= caps->max_invocations)
+                apus_tile_add(out, &n, room, (apus_tile) { 2, { bm, bn } });
+    return n;
+}
+
 static bool tile_worth(const apus_caps *caps, const apus_matmul_problem *p, tile_shape s)
 {
     return apusi_gpu_class(caps, p) && apusi_wide_gpu(caps) && p->m > s.bm / 2 &&
@@ -173,11 +188,17 @@ static bool coop_large_worth(const apus_caps *caps, const apus_matmul_problem *p
 
 /* Gradients are small numbers: below 2^-24 f16 has nothing, so that they go through bf16 or stay
  * f32, unless they are stored in f16 (then the loss was scaled). */
-static bool coop_chosen(const apus_caps *caps, const void *problem)
+static bool coop_sound(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    return coop_worth(caps, p) && (p->kind == APUS_NT || p->a == APUS_F16);
+    (void)caps;
+    return p->kind == APUS_NT || p->a == APUS_F16;
+}
+
+static bool coop_chosen(const apus_caps *caps, const void *problem)
+{
+    return coop_worth(caps, problem) && coop_sound(caps, problem);
 }
 
 static bool coop_large_chosen(const apus_caps *caps, const void *problem)
@@ -186,12 +207,17 @@ static bool coop_large_chosen(const apus_caps *caps, const void *problem)
 }
 
 /* bf16 keeps three bits less than f16: taken where f16 may not be, or where a or b has no more. */
-static bool coop_bf16_chosen(const apus_caps *caps, const void *problem)
+static bool coop_bf16_sound(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    return coop_worth(caps, p) && p->a != APUS_F16 &&
-           (p->kind != APUS_NT || p->a == APUS_BF16 || p->b == APUS_BF16);
+    (void)caps;
+    return p->a != APUS_F16 && (p->kind != APUS_NT || p->a == APUS_BF16 || p->b == APUS_BF16);
+}
+
+static bool coop_bf16_chosen(const apus_caps *caps, const void *problem)
+{
+    return coop_worth(caps, problem) && coop_bf16_sound(caps, problem);
 }
 
 static bool coop_bf16_large_chosen(const apus_caps *caps, const void *problem)
@@ -240,17 +266,39 @@ static uint32_t cpu_rows(const apus_matmul_problem *p)
     return tm;
 }
 
+static bool cpu_unrolls(const apus_matmul_problem *p, uint32_t unroll)
+{
+    if (p->kind == APUS_NT)
+        return p->k / 8 % unroll == 0;
+    return unroll == 1 || (p->kind == APUS_NN && unroll == 2 && p->k % 8 == 0);
+}
+
+/* Rows of a register tile, and turns of the loop in one: the loop holds at most 64 rows' worth. */
+static uint32_t cpu_tiles(const apus_caps *caps, const void *problem, apus_tile *out, uint32_t room)
+{
+    const apus_matmul_problem *p = problem;
+    const uint32_t tm = cpu_rows(p), least = p->kind == APUS_TN ? 4 : 1;
+    uint32_t n = 0, unroll = 1;
+
+    (void)caps;
+    if (p->kind == APUS_NT) /* few rows: unroll, or the loop itself is what takes the time */
+        while (unroll < 4 && unroll * tm < 8 && cpu_unrolls(p, 2 * unroll))
+            unroll *= 2;
+    else if (cpu_unrolls(p, 2))
+        unroll = 2;
+    apus_tile_add(out, &n, room, (apus_tile) { 2, { tm, unroll } });
+    for (uint32_t rows = tm < 32 ? 2 * tm : 64; rows >= least && rows >= tm / 4; rows /= 2)
+        for (unroll = 1; unroll <= 4; unroll *= 2)
+            if (cpu_unrolls(p, unroll) && rows < 2 * p->m && (unroll == 1 || rows * unroll <= 64))
+                apus_tile_add(out, &n, room, (apus_tile) { 2, { rows, unroll } });
+    return n;
+}
+
 static apus_status emit_cpu(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
 {
     static const char *const kernels[] = { "matmul_nt_cpu", "matmul_nn_cpu", "matmul_tn_cpu" };
-    const uint32_t lanes = l->caps->subgroup, tm = cpu_rows(p);
-    uint32_t unroll = 1;
+    const uint32_t lanes = l->caps->subgroup, tm = l->tile.v[0], unroll = l->tile.v[1];
 
-    if (p->kind == APUS_NT) /* few rows: unroll, or the loop itself is what takes the time */
-        while (unroll < 4 && unroll * tm < 8 && p->k / 8 % (2 * unroll) == 0)
-            unroll *= 2;
-    else if (p->kind == APUS_NN && p->k % 8 == 0)
-        unroll = 2;
     d->kernel = kernels[p->kind];
     set_spec(d, p, (uint32_t[]) { lanes, tm, p->b, unroll, p->m % tm != 0 }, 5);
     d->groups[0] = (uint32_t)apus_ceil_div(p->kind == APUS_NN ? p->n / 4 : p->n, lanes);
@@ -290,24 +338,29 @@ enum {
 };
 
 static const apus_variant variants[] = {
-    [VEC] = { "vec", "matmul_vec", .fits = apusi_vec_fits, .chosen = apusi_gpu_class },
+    [VEC] = { "vec", "matmul_vec", .fits = apusi_vec_fits, .chosen = apusi_gpu_class,
+              .tiles = apusi_vec_tiles },
     [COOP_BF16_LARGE] = { "coop_bf16_large", "matmul_coop_bf16", .narrow = true,
-                          .fits = coop_bf16_large_fits, .chosen = coop_bf16_large_chosen },
+                          .fits = coop_bf16_large_fits, .chosen = coop_bf16_large_chosen,
+                          .sound = coop_bf16_sound },
     [COOP_BF16] = { "coop_bf16", "matmul_coop_bf16", .narrow = true, .fits = coop_bf16_fits,
-                    .chosen = coop_bf16_chosen },
+                    .chosen = coop_bf16_chosen, .sound = coop_bf16_sound },
     [COOP_LARGE] = { "coop_large", "matmul_coop", .narrow = true, .fits = coop_large_fits,
-                     .chosen = coop_large_chosen },
-    [COOP] = { "coop", "matmul_coop", .narrow = true, .fits = coop_fits, .chosen = coop_chosen },
+                     .chosen = coop_large_chosen, .sound = coop_sound },
+    [COOP] = { "coop", "matmul_coop", .narrow = true, .fits = coop_fits, .chosen = coop_chosen,
+               .sound = coop_sound },
     [DOT_CPU] = { "dot_cpu", "matmul_dot_cpu", .fits = apusi_dot_cpu_fits,
-                  .chosen = apusi_dot_cpu_chosen },
+                  .chosen = apusi_dot_cpu_chosen, .tiles = apusi_dot_cpu_tiles },
     [VEC_CPU] = { "vec_cpu", "matmul_vec_cpu", .fits = apusi_vec_cpu_fits,
-                  .chosen = apusi_cpu_class },
-    [CPU] = { "cpu", "matmul_nt_cpu", .fits = cpu_fits, .chosen = apusi_cpu_class },
+                  .chosen = apusi_cpu_class, .tiles = apusi_vec_cpu_tiles },
+    [CPU] = { "cpu", "matmul_nt_cpu", .fits = cpu_fits, .chosen = apusi_cpu_class,
+              .tiles = cpu_tiles },
     [TILE_LARGE] = { "tile_large", "matmul_tile", .fits = tile_large_fits,
                      .chosen = tile_large_chosen },
     [TILE_WIDE] = { "tile_wide", "matmul_tile", .fits = tile_large_fits,
                     .chosen = tile_wide_chosen },
-    [TILE] = { "tile", "matmul_tile", .fits = tile_fits, .chosen = apusi_gpu_class },
+    [TILE] = { "tile", "matmul_tile", .fits = tile_fits, .chosen = apusi_gpu_class,
+               .tiles = tile_tiles },
     [PLAIN] = { "plain", "matmul" },
 };
 
@@ -382,7 +435,7 @@ apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const
     case TILE_WIDE:
         return emit_tile(l, p, tile_wide, d);
     case TILE:
-        return emit_tile(l, p, tile_of(l->caps, p), d);
+        return emit_tile(l, p, (tile_shape) { l->tile.v[0], l->tile.v[1], 4, 4 }, d);
     default:
         return emit_plain(l, p, d);
     }

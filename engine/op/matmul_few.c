@@ -80,12 +80,28 @@ bool apusi_vec_fits(const apus_caps *caps, const void *problem)
            caps->subgroup_arith && (!p->gate || rows == 4); /* two of each matrix */
 }
 
+/* Rows and pieces: up to 16 sums a lane, and what one load takes. */
+uint32_t apusi_vec_tiles(const apus_caps *caps, const void *problem, apus_tile *out, uint32_t room)
+{
+    const apus_matmul_problem *p = problem;
+    const uint32_t widest = !apus_dtype_is_quant(p->b)               ? 1
+                            : p->b == APUS_Q8_0 || p->b == APUS_Q6_K ? 2
+                                                                     : 4;
+    uint32_t n = 0, rows, wide;
+
+    vec_shape(caps, p, &rows, &wide);
+    apus_tile_add(out, &n, room, (apus_tile) { 2, { rows, wide } });
+    for (rows = p->gate ? 4 : 2; rows <= 8 && rows * p->m <= 16; rows *= 2)
+        for (wide = 1; wide <= widest; wide *= 2)
+            apus_tile_add(out, &n, room, (apus_tile) { 2, { rows, wide } });
+    return n;
+}
+
 apus_status apusi_vec_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
                            apus_dispatch *d)
 {
-    uint32_t rows, wide;
+    const uint32_t rows = l->tile.v[0], wide = l->tile.v[1];
 
-    vec_shape(l->caps, p, &rows, &wide);
     d->kernel = "matmul_vec";
     apusi_set_spec(d, p, (uint32_t[]) { l->caps->subgroup, p->m, p->b, rows, wide }, 5);
     return emit(l, few, few->gate ? rows / 2 : rows, true, d);
@@ -101,16 +117,28 @@ bool apusi_vec_cpu_fits(const apus_caps *caps, const void *problem)
            apusi_lanes_store(caps, p);
 }
 
+/* Rows of b a lane; with a gate one of each matrix. */
+uint32_t apusi_vec_cpu_tiles(const apus_caps *caps, const void *problem, apus_tile *out,
+                             uint32_t room)
+{
+    const apus_matmul_problem *p = problem;
+    uint32_t n = 0, rows = apus_dtype_is_quant(p->b) && p->b != APUS_Q8_0 ? 2 : 1;
+
+    if (p->n < 64 * caps->subgroup) /* enough workgroups for all cores come first */
+        rows = 1;
+    apus_tile_add(out, &n, room, (apus_tile) { 1, { p->gate ? 2 : rows } });
+    for (rows = 1; rows <= 4 && !p->gate; rows *= 2)
+        apus_tile_add(out, &n, room, (apus_tile) { 1, { rows } });
+    return n;
+}
+
 apus_status apusi_vec_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
                                apus_dispatch *d)
 {
-    const uint32_t lanes = l->caps->subgroup;
-    uint32_t rows = apus_dtype_is_quant(p->b) && p->b != APUS_Q8_0 ? 2 : 1;
+    const uint32_t lanes = l->caps->subgroup, rows = l->tile.v[0];
 
-    if (p->n < 64 * lanes) /* enough workgroups for all cores come first */
-        rows = 1;
     d->kernel = "matmul_vec_cpu";
-    apusi_set_spec(d, p, (uint32_t[]) { lanes, p->m, p->b, few->gate ? 2 : rows }, 4);
+    apusi_set_spec(d, p, (uint32_t[]) { lanes, p->m, p->b, rows }, 4);
     return emit(l, few, few->gate ? lanes : lanes * rows, false, d);
 }
 
@@ -149,12 +177,26 @@ bool apusi_dot_cpu_chosen(const apus_caps *caps, const void *problem)
     return apusi_cpu_class(caps, problem) && caps->uniform_loads;
 }
 
+/* k in a turn: whole turns of K. */
+uint32_t apusi_dot_cpu_tiles(const apus_caps *caps, const void *problem, apus_tile *out,
+                             uint32_t room)
+{
+    const apus_matmul_problem *p = problem;
+    const uint32_t turn = dot_cpu_turn(caps, p);
+    uint32_t n = 0;
+
+    for (uint32_t k = turn; k <= 4 * turn; k *= 2)
+        if (p->k % k == 0)
+            apus_tile_add(out, &n, room, (apus_tile) { 1, { k } });
+    return n;
+}
+
 apus_status apusi_dot_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
                                apus_dispatch *d)
 {
     const uint32_t lanes = l->caps->subgroup;
 
     d->kernel = "matmul_dot_cpu";
-    apusi_set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes, dot_cpu_turn(l->caps, p) }, 4);
+    apusi_set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes, l->tile.v[0] }, 4);
     return emit(l, few, lanes, true, d);
 }

@@ -52,12 +52,17 @@ apus_status apusi_matmul_few(apus_lower *l, const apus_matmul_problem *p, const 
 void apusi_few_one(apusi_few *few, const struct apus_matmul_push *push);
 
 bool apusi_vec_fits(const apus_caps *caps, const void *problem);
+uint32_t apusi_vec_tiles(const apus_caps *caps, const void *problem, apus_tile *out, uint32_t room);
 apus_status apusi_vec_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
                            apus_dispatch *d);
 bool apusi_vec_cpu_fits(const apus_caps *caps, const void *problem);
+uint32_t apusi_vec_cpu_tiles(const apus_caps *caps, const void *problem, apus_tile *out,
+                             uint32_t room);
 apus_status apusi_vec_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
                                apus_dispatch *d);
 bool apusi_dot_cpu_fits(const apus_caps *caps, const void *problem);
+uint32_t apusi_dot_cpu_tiles(const apus_caps *caps, const void *problem, apus_tile *out,
+                             uint32_t room);
 bool apusi_dot_cpu_chosen(const apus_caps *caps, const void *problem);
 apus_status apusi_dot_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
                                apus_dispatch *d);

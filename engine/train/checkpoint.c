@@ -6,7 +6,7 @@
  *   optimizer.safetensors   exp_avg, exp_avg_sq (n) f32: the trained slab's order
  *   trainer_state.json      transformers' state and log history
  *   apus_state.json         format version, step, seeds, sums since the last log, loss scale,
- *   choices and hash */
+ *   choices and hash, and the tune file that they were made by */
 #include <stdio.h>
 
 #include "file.h"
@@ -14,6 +14,7 @@
 #include "safetensors.h"
 #include "trace.h"
 #include "trainer_internal.h"
+#include "tuned.h"
 
 #define FORMAT_VERSION 1
 
@@ -75,6 +76,9 @@ static apus_status write_own_state(apusi_trainer *t, uint64_t step, const char *
     cJSON_AddNumberToObject(s, "loss_scale_good", scale.good);
     cJSON_AddStringToObject(s, "choices_hash", text);
     cJSON_AddStringToObject(s, "choices", choices);
+    const apus_tuned *tuned = apus_exec_tuned(t->model->exec);
+    if (tuned)
+        cJSON_AddItemToObject(s, "tune", apus_tuned_json(tuned, apus_gpu_caps(t->model->gpu)));
     const apus_status st = apus_json_write(s, folder, "apus_state.json");
     cJSON_Delete(s);
     return st;
@@ -189,6 +193,48 @@ apus_status apusi_checkpoint_types(apusi_trainer *t, const char *folder)
     }
 fail:
     cJSON_Delete(s);
+    apus_free(path);
+    return st;
+}
+
+/* Say where the choices come from, if that is not where a new run would take them from. */
+static void tell_tuned(const apusi_trainer *t, const apus_tuned *tuned, const char *why)
+{
+    const uint64_t here = apus_tuned_hash(apus_exec_tuned(t->model->exec)),
+                   there = apus_tuned_hash(tuned);
+
+    if (why)
+        apus_log(APUS_LOG_WARN, "the tune file of the checkpoint is not used: %s", why);
+    else if (here != there && tuned)
+        apus_log(APUS_LOG_INFO, "algorithms are chosen by the checkpoint's tune file (%016llx)",
+                 (unsigned long long)there);
+    else if (here != there)
+        apus_log(APUS_LOG_INFO,
+                 "algorithms are chosen without a tune file, as when the checkpoint was made");
+}
+
+apus_status apusi_checkpoint_tuned(apusi_trainer *t, const char *folder)
+{
+    apus_status st = APUS_OK;
+    apus_tuned *tuned = NULL;
+    apus_str why = { 0 };
+    cJSON *s = NULL;
+    char *path = apus_path_join(folder, "apus_state.json");
+
+    if (!path)
+        return APUS_ERR_MEMORY;
+    if (apus_path_exists(path)) {
+        APUS_TRY(apus_json_read(&s, path));
+        const cJSON *json = apus_json_get(s, "tune");
+        if (json)
+            APUS_TRY(apus_tuned_read(&tuned, &why, json, path, apus_gpu_caps(t->model->gpu)));
+        if (!t->count_only)
+            tell_tuned(t, tuned, why.data);
+        apus_exec_set_tuned(t->model->exec, tuned);
+    }
+fail:
+    cJSON_Delete(s);
+    apus_str_release(&why);
     apus_free(path);
     return st;
 }

@@ -35,6 +35,8 @@ apus_status apusi_model_prepare(apusi_trainer *t)
                                .train_all = p->full,
                                .count_only = t->count_only,
                                .count_as = t->count_as }));
+    if (p->resume)
+        APUS_FORWARD(apusi_checkpoint_tuned(t, p->resume));
     if (p->full)
         return APUS_OK;
     APUS_FORWARD(apus_adapters_create(&t->adapters, t->model, 1, 1024));

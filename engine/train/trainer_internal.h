@@ -125,6 +125,9 @@ void apusi_folder_trim(const apusi_trainer *t);
 apus_status apusi_checkpoint_write(apusi_trainer *t, uint64_t step, double epoch, bool ended);
 /* Without --torch_dtype a run goes on with the checkpoint's: a full one's config says float32. */
 apus_status apusi_checkpoint_types(apusi_trainer *t, const char *folder);
+/* Algorithms are chosen as they were: by the tune file that the checkpoint holds, or by none.
+ * Errors: APUS_ERR_FORMAT, APUS_ERR_SUPPORT (what it holds is no tune file), APUS_ERR_MEMORY. */
+apus_status apusi_checkpoint_tuned(apusi_trainer *t, const char *folder);
 /* Weights were loaded before; this restores moments, numbers and history. */
 apus_status apusi_checkpoint_resume(apusi_trainer *t, const char *folder);
 

@@ -2,7 +2,8 @@
  *
  *     bench_matmul [-r ROUNDS] [-k WORD] [ALGORITHM...]
  *
- * A row is a problem, a column an algorithm by its name ("tile"; default: the one that is chosen):
+ * A row is a problem, a column an algorithm by its name ("tile", "tile/32x64"; default: the one
+ * that is chosen):
  * GF/s, GF/s of a core by the process's CPU time (CPU drivers: does not depend on what else runs),
  * GB/s of operands; medians over rounds in which the algorithms take turns.  -k runs the rows whose
  * text contains WORD ("nt 512", "q4_1", "nt 1x"). */

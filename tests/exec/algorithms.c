@@ -125,10 +125,17 @@ TEST(what_cannot_be_forced_is_refused)
     CHECK_FAILS(apus_algorithms_check("matmul"), APUS_ERR_ARG, "'matmul'");
     CHECK_FAILS(apus_algorithms_check("attention:plain"), APUS_ERR_ARG, "attention:split");
     CHECK_FAILS(apus_algorithms_check("add:plain"), APUS_ERR_ARG, "'add:plain'");
+    CHECK_OK(apus_algorithms_check("matmul:tile/64x32,matmul:dot_cpu/128"));
+    CHECK_FAILS(apus_algorithms_check("matmul:tile/"), APUS_ERR_ARG, "'matmul:tile/'");
+    CHECK_FAILS(apus_algorithms_check("matmul:tile/64x"), APUS_ERR_ARG, "'matmul:tile/64x'");
+    CHECK_FAILS(apus_algorithms_check("matmul:tile/x"), APUS_ERR_ARG, "'matmul:tile/x'");
+    CHECK_FAILS(apus_algorithms_check("matmul:tile/64x32/8"), APUS_ERR_ARG,
+                "'matmul:tile/64x32/8'");
+    CHECK_FAILS(apus_algorithms_check("matmul:tle/64x32"), APUS_ERR_ARG, "'matmul:tle/64x32'");
 }
 
 /* The choice that is noted when a product of the shape of "512 rows" is recorded. */
-static void recorded(const apus_caps *caps, bool narrow, const char *variant)
+static void recorded(const apus_caps *caps, bool narrow, const char *force, const char *choice)
 {
     const uint32_t a_dims[] = { 512, 4096 }, b_dims[] = { 4096, 4096 };
     apus_graph g;
@@ -136,7 +143,7 @@ static void recorded(const apus_caps *caps, bool narrow, const char *variant)
     apus_list made = { 0 };
     char line[96];
 
-    snprintf(line, sizeof(line), "matmul nt 512x4096x4096 f16: %s\n", variant);
+    snprintf(line, sizeof(line), "matmul nt 512x4096x4096 f16: %s\n", choice);
     REQUIRE_OK(apus_graph_init(&g));
     apus_tensor *a = apus_graph_bound(&g, "a", APUS_F32, 2, a_dims, UINT64_C(1) << 32);
     apus_tensor *b = apus_graph_bound(&g, "b", APUS_F16, 2, b_dims, UINT64_C(1) << 33);
@@ -144,7 +151,7 @@ static void recorded(const apus_caps *caps, bool narrow, const char *variant)
     if (CHECK(y != NULL)) {
         y->keep = true;
         if (CHECK_OK(apus_plan_estimate(&info, &made, &g, caps,
-                                        &(apus_plan_params) { .narrow = narrow })))
+                                        &(apus_plan_params) { .narrow = narrow, .force = force })))
             CHECK_EQ_STR(info.choices, line);
     }
     apus_list_release(&made);
@@ -158,7 +165,19 @@ TEST(a_recorded_product_gets_what_is_listed)
     for (size_t i = 0; i < APUS_COUNT(all); i++) {
         const found f = list(all[i], "", "matmul", "512 rows", NULL);
 
-        recorded(all[i], false, f.wide);
-        recorded(all[i], true, f.narrow);
+        recorded(all[i], false, NULL, f.wide);
+        recorded(all[i], true, NULL, f.narrow);
     }
+}
+
+/* A tile that is forced is noted; its algorithm's own one is that without a tile, and what it does
+ * not list is not taken. */
+TEST(a_tile_is_forced)
+{
+    recorded(&cpu, false, "matmul:cpu/32x2", "cpu/32x2");
+    recorded(&cpu, false, "matmul:cpu/64x1", "cpu");
+    recorded(&cpu, false, "matmul:cpu/48x1", "cpu");
+    recorded(&cpu, false, "matmul:tile/32x16", "tile/32x16");
+    recorded(&gpu, false, "matmul:tile/32x17", "tile_wide");
+    recorded(&gpu, false, "attention:lane,matmul:cpu/32x1,matmul:tile/16x16", "cpu/32x1");
 }

@@ -23,6 +23,12 @@ typedef struct apus_algorithm {
 apus_status apus_device_algorithms(uint32_t device,
                                    void (*each)(void *user, const apus_algorithm *a), void *user);
 
+/* What is said of the tune file of the device of this index (`apus tune`): which it is, why it is
+ * not used, or "none".  *said is freed by the caller with free().
+ * Errors: those of apus_device_rows; APUS_ERR_MISSING (no such device, or no file that APUS_TUNE
+ * names); APUS_ERR_IO, APUS_ERR_FORMAT (of that file); APUS_ERR_MEMORY. */
+apus_status apus_device_tuned(uint32_t device, char **said);
+
 #ifdef __cplusplus
 }
 #endif
