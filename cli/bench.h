@@ -15,6 +15,8 @@ typedef struct apusi_bench_setting {
     apus_bench_about about;
     apus_bench_peaks peaks;
     apus_device_row device;
+    const char *tuner_type; /* of training steps */
+    bool full;              /* all weights, not an adapter */
 } apusi_bench_setting;
 
 enum { APUSI_BENCH_SAMPLES = 1000 };
@@ -27,7 +29,8 @@ typedef struct apusi_bench_row {
     double seconds[APUSI_BENCH_SAMPLES];
     double host_s[APUSI_BENCH_SAMPLES]; /* of a step: preparing and submitting */
     double flops, bytes;                /* of one run */
-    uint64_t device_peak;
+    double submissions;                 /* of a step */
+    uint64_t device_peak, host_peak;
 } apusi_bench_row;
 
 typedef enum apusi_bench_form {
@@ -43,7 +46,7 @@ apus_status apusi_bench_begin(apusi_bench_form form);
 apus_status apusi_bench_add(apusi_bench_form form, const apusi_bench_setting *setting,
                             const apusi_bench_row *row, bool first);
 apus_status apusi_bench_end(apusi_bench_form form);
-/* "pp512 @ d4096", "tg128", "pp512+tg128", "train512". */
-void apusi_bench_name(char *out, size_t room, const apusi_bench_row *row);
+/* "pp512 @ d4096", "tg128", "pp512+tg128", "train512", "full512". */
+void apusi_bench_name(char *out, size_t room, const apusi_bench_row *row, bool full);
 
 #endif

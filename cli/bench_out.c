@@ -53,7 +53,7 @@ static void figure(figures *f, const apusi_bench_row *row)
     f->stddev_ts = deviation(rates, row->n);
 }
 
-void apusi_bench_name(char *out, size_t room, const apusi_bench_row *row)
+void apusi_bench_name(char *out, size_t room, const apusi_bench_row *row, bool full)
 {
     char depth[24] = "";
     const apus_bench_test *t = &row->test;
@@ -61,7 +61,7 @@ void apusi_bench_name(char *out, size_t room, const apusi_bench_row *row)
     if (t->depth)
         snprintf(depth, sizeof(depth), " @ d%u", t->depth);
     if (row->train)
-        snprintf(out, room, "train%u", row->train);
+        snprintf(out, room, "%s%u", full ? "full" : "train", row->train);
     else if (!t->gen)
         snprintf(out, room, "pp%u%s", t->prompt, depth);
     else if (!t->prompt)
@@ -109,6 +109,8 @@ static void add_own(cJSON *o, const apusi_bench_setting *s, const apusi_bench_ro
 
     snprintf(choices, sizeof(choices), "%016llx", (unsigned long long)s->about.choices);
     cJSON_AddNumberToObject(o, "n_train", row->train);
+    cJSON_AddStringToObject(o, "tuner_type", s->tuner_type);
+    cJSON_AddStringToObject(o, "gpu_kind", s->device.kind);
     cJSON_AddStringToObject(o, "gpu_driver", s->device.driver);
     cJSON_AddStringToObject(o, "choices", choices);
     cJSON_AddNumberToObject(o, "flops", row->flops);
@@ -120,7 +122,9 @@ static void add_own(cJSON *o, const apusi_bench_setting *s, const apusi_bench_ro
     cJSON_AddNumberToObject(o, "percent_of_copy",
                             100 * row->bytes / f->avg_s / s->peaks.copy_bytes_s);
     cJSON_AddNumberToObject(o, "device_peak_bytes", (double)row->device_peak);
+    cJSON_AddNumberToObject(o, "host_peak_bytes", (double)row->host_peak);
     cJSON_AddNumberToObject(o, "host_ns_per_step", round(mean(row->host_s, row->n) * 1e9));
+    cJSON_AddNumberToObject(o, "submissions_per_step", row->submissions);
 }
 
 static void add_samples(cJSON *o, const apusi_bench_row *row, double tokens)
@@ -218,7 +222,7 @@ static apus_status print_md(const apusi_bench_setting *s, const apusi_bench_row 
     figures f;
 
     figure(&f, row);
-    apusi_bench_name(name, sizeof(name), row);
+    apusi_bench_name(name, sizeof(name), row, s->full);
     apusi_bytes_text(size, sizeof(size), s->about.model_bytes);
     snprintf(rate, sizeof(rate), "%.2f ± %.2f", f.avg_ts, f.stddev_ts);
     snprintf(fma, sizeof(fma), "%.1f", 100 * row->flops / f.avg_s / s->peaks.fma_flops_s);

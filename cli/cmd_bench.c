@@ -57,7 +57,9 @@ static apus_status measure(run *r, const apus_bench_test *test, uint32_t train)
     }
     row->flops = got.flops;
     row->bytes = got.bytes;
+    row->submissions = got.steps ? (double)got.submissions / got.steps : 0;
     row->device_peak = apus_model_memory(apus_bench_model(r->bench)).device_peak;
+    row->host_peak = apus_peak_rss();
     apus_bench_describe(r->bench, &r->setting.about);
     return apusi_bench_add(r->form, &r->setting, row, r->rows++ == 0);
 }
@@ -155,8 +157,11 @@ static apus_status open_bench(run *r)
                                      .device = r->o.device,
                                      .torch_dtype = r->o.torch_dtype,
                                      .max_tokens = (uint32_t)most,
+                                     .full = r->o.full,
                                  }));
     s->model_path = r->o.model;
+    s->tuner_type = r->o.tuner_type;
+    s->full = r->o.full;
     apus_model_describe(apus_bench_model(r->bench), &s->model);
     apus_bench_describe(r->bench, &s->about);
     apusi_cpu_name(s->cpu, sizeof(s->cpu));

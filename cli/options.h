@@ -141,7 +141,9 @@ typedef struct apus_bench_options {
     size_t n_pairs;
     uint32_t repetitions;
     uint64_t train_tokens; /* 0: no training step is timed */
-    const char *output;    /* "md", "json", "jsonl", "csv" */
+    const char *tuner_type;
+    bool full;          /* tuner_type is "full" */
+    const char *output; /* "md", "json", "jsonl", "csv" */
 } apus_bench_options;
 
 apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args);

@@ -82,6 +82,8 @@ apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args)
     out->torch_dtype = apus_args_text(args, "torch_dtype");
     out->repetitions = (uint32_t)apus_args_uint(args, "repetitions");
     out->train_tokens = apus_args_uint(args, "train");
+    out->tuner_type = apus_args_text(args, "tuner_type");
+    out->full = !strcmp(out->tuner_type, "full");
     out->output = apus_args_text(args, "output");
     return APUS_OK;
 }

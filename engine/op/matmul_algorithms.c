@@ -5,6 +5,7 @@
  *   cpu              register tiles for CPU drivers: no shared memory, one subgroup a workgroup
  *   tile             blocks in shared memory, any GPU, any shape; _wide, _large: larger ones
  *   plain            one element an invocation: the definition */
+#include "choice.h"
 #include "matmul_problem.h"
 
 #define COOP_LEAST 16   /* rows and columns below which fragments are mostly padding */

@@ -16,11 +16,13 @@ apus_status apus_bench_open(apus_bench **out, const char *model, const apus_benc
     if (!b)
         return APUS_ERR_MEMORY;
     b->max_tokens = params->max_tokens < 16 ? 16 : params->max_tokens;
+    b->full = params->full;
     APUS_TRY(apus_model_open(&b->model, model,
                              &(apus_model_params) {
                                  .device = params->device,
                                  .torch_dtype = params->torch_dtype,
                                  .max_positions = b->max_tokens,
+                                 .train_all = b->full,
                              }));
     b->ids = apus_calloc(b->max_tokens, sizeof(*b->ids));
     b->labels = apus_calloc(b->max_tokens, sizeof(*b->labels));
@@ -153,6 +155,7 @@ static apus_status run_tokens(apus_bench *b, uint32_t n, apus_bench_run *out)
     out->host_seconds += (double)host_ns * 1e-9;
     out->steps++;
     APUS_FORWARD(apus_session_plan(b->session, n, 1, &plan));
+    out->submissions += apus_plan_bounded(plan).submissions;
     info = apus_plan_about(plan);
     while (bucket < n)
         bucket *= 2;
@@ -202,8 +205,10 @@ static apus_status make_step(apus_bench *b, uint32_t tokens, uint32_t rank, uint
     const apus_lora_config lora = { .rank = rank, .alpha = 32, .seed = 42 };
 
     drop_step(b);
-    APUS_FORWARD(apus_adapters_create(&b->adapters, b->model, 1, rank));
-    APUS_FORWARD(apus_adapters_new(b->adapters, 0, &lora));
+    if (!b->full) {
+        APUS_FORWARD(apus_adapters_create(&b->adapters, b->model, 1, rank));
+        APUS_FORWARD(apus_adapters_new(b->adapters, 0, &lora));
+    }
     APUS_FORWARD(apus_train_step_create(&b->step, b->model,
                                         &(apus_train_step_params) {
                                             .adapters = b->adapters,
@@ -258,7 +263,10 @@ apus_status apus_bench_train(apus_bench *b, const apus_bench_train_params *p, ap
     out->seconds = (double)(apus_now_ns() - start) * 1e-9;
     out->host_seconds = (double)apus_train_host_ns(b->step) * 1e-9;
     out->steps = 1;
+    APUS_FORWARD(apus_train_plan(b->step, 0, 0, &plan));
+    out->submissions = apus_plan_bounded(plan).submissions;
     APUS_FORWARD(apus_train_plan(b->step, p->tokens, 1, &plan));
+    out->submissions += apus_plan_bounded(plan).submissions;
     out->flops = apus_plan_about(plan)->flops;
     b->choices = apus_plan_about(plan)->choices_hash;
     return APUS_OK;

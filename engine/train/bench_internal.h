@@ -18,6 +18,7 @@ struct apus_bench {
     apus_train_step *step;
     uint32_t train_tokens, train_rank;
     uint64_t train_steps;
+    bool full;
     uint64_t choices;
 };
 

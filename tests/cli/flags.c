@@ -353,6 +353,8 @@ static void of_bench(apus_str *out, const child *c, const char *const *names)
         CHECK(apus_json_number(row, "flops", 0) > 0);
         CHECK(apus_json_number(row, "peak_fma_flops_s", 0) > 0);
         CHECK(apus_json_number(row, "host_ns_per_step", 0) > 0);
+        CHECK(apus_json_number(row, "submissions_per_step", 0) >= 1);
+        CHECK(apus_json_number(row, "host_peak_bytes", 0) > 1e6);
     }
     cJSON_Delete(all);
 }
@@ -370,6 +372,11 @@ static void bench_types(apus_str *out, const child *c)
 static void bench_tests(apus_str *out, const child *c)
 {
     of_bench(out, c, NAMES("n_prompt", "n_gen", "n_depth", "n_train"));
+}
+
+static void bench_work(apus_str *out, const child *c)
+{
+    of_bench(out, c, NAMES("n_train", "flops"));
 }
 
 /* ---- the rows ---- */

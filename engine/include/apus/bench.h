@@ -17,6 +17,7 @@ typedef struct apus_bench_params {
     const char *device;      /* index, name or uuid; NULL: APUS_DEVICE or the best one */
     const char *torch_dtype; /* NULL: as the model's files say */
     uint32_t max_tokens;     /* longest text of a test: depth, prompt and answer together */
+    bool full; /* weights are opened and trained as full fine-tuning does, all in f32 */
 } apus_bench_params;
 
 /* Errors: those of apus_model_open, APUS_ERR_MEMORY. */
@@ -51,10 +52,11 @@ typedef struct apus_bench_test {
 
 typedef struct apus_bench_run {
     double seconds;
-    double flops;        /* of the recorded work */
-    double bytes;        /* of weights and cache, which each of its runs reads once */
-    double host_seconds; /* of `seconds`: preparing and submitting, not waiting for the device */
-    uint32_t steps;      /* times that the device was waited for */
+    double flops;         /* of the recorded work */
+    double bytes;         /* of weights and cache, which each of its runs reads once */
+    double host_seconds;  /* of `seconds`: preparing and submitting, not waiting for the device */
+    uint32_t steps;       /* of the work: a chunk or token of a text, a training step */
+    uint32_t submissions; /* of all steps, that the device was given */
 } apus_bench_run;
 
 /* One run of a test: the cache is emptied, filled up to `depth`, then timed.  Plans are made on
@@ -69,8 +71,9 @@ typedef struct apus_bench_train_params {
     uint32_t rank;   /* of the adapter; 0: 8 */
 } apus_bench_train_params;
 
-/* One LoRA step (forward, backward, clip, AdamW) on all projections; the first call of a shape
- * makes its plans; layers are recomputed only if it does not fit otherwise.  out->bytes is 0.
+/* One step (forward, backward, clip, AdamW): LoRA on all projections, or all weights of a bench
+ * that was opened so; the first call of a shape makes its plans; layers are recomputed only if it
+ * does not fit otherwise.  out->bytes is 0.
  * Errors: APUS_ERR_ARG, APUS_ERR_MEMORY, APUS_ERR_DEVICE, APUS_ERR_LOST, APUS_ERR_SUPPORT. */
 apus_status apus_bench_train(apus_bench *bench, const apus_bench_train_params *params,
                              apus_bench_run *out);
