@@ -46,7 +46,7 @@ apus_status apusi_bench_begin(apusi_bench_form form);
 apus_status apusi_bench_add(apusi_bench_form form, const apusi_bench_setting *setting,
                             const apusi_bench_row *row, bool first);
 apus_status apusi_bench_end(apusi_bench_form form);
-/* "pp512 @ d4096", "tg128", "pp512+tg128", "train512", "full512". */
+/* "pp512 @ d4096", "tg128", "tg128 x4", "pp512+tg128", "train512", "full512". */
 void apusi_bench_name(char *out, size_t room, const apusi_bench_row *row, bool full);
 
 #endif

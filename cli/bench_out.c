@@ -37,7 +37,9 @@ static double deviation(const double *x, uint32_t n)
 
 static double tokens_of(const apusi_bench_row *row)
 {
-    return row->train ? row->train : (double)row->test.prompt + row->test.gen;
+    const double tokens = (double)row->test.prompt + row->test.gen;
+
+    return row->train ? row->train : tokens * row->test.sequences;
 }
 
 static void figure(figures *f, const apusi_bench_row *row)
@@ -55,19 +57,21 @@ static void figure(figures *f, const apusi_bench_row *row)
 
 void apusi_bench_name(char *out, size_t room, const apusi_bench_row *row, bool full)
 {
-    char depth[24] = "";
+    char behind[40] = "";
     const apus_bench_test *t = &row->test;
 
+    if (t->sequences > 1)
+        snprintf(behind, sizeof(behind), " x%u", t->sequences);
     if (t->depth)
-        snprintf(depth, sizeof(depth), " @ d%u", t->depth);
+        snprintf(behind + strlen(behind), 24, " @ d%u", t->depth);
     if (row->train)
         snprintf(out, room, "%s%u", full ? "full" : "train", row->train);
     else if (!t->gen)
-        snprintf(out, room, "pp%u%s", t->prompt, depth);
+        snprintf(out, room, "pp%u%s", t->prompt, behind);
     else if (!t->prompt)
-        snprintf(out, room, "tg%u%s", t->gen, depth);
+        snprintf(out, room, "tg%u%s", t->gen, behind);
     else
-        snprintf(out, room, "pp%u+tg%u%s", t->prompt, t->gen, depth);
+        snprintf(out, room, "pp%u+tg%u%s", t->prompt, t->gen, behind);
 }
 
 /* ---- one row as an object ---- */
@@ -111,6 +115,7 @@ static void add_own(cJSON *o, const apusi_bench_setting *s, const apusi_bench_ro
     cJSON_AddNumberToObject(o, "n_train", row->train);
     cJSON_AddStringToObject(o, "tuner_type", s->tuner_type);
     cJSON_AddStringToObject(o, "gpu_kind", s->device.kind);
+    cJSON_AddNumberToObject(o, "n_parallel", row->train ? 1 : row->test.sequences);
     cJSON_AddStringToObject(o, "gpu_driver", s->device.driver);
     cJSON_AddStringToObject(o, "choices", choices);
     cJSON_AddNumberToObject(o, "flops", row->flops);

@@ -64,15 +64,29 @@ static apus_status measure(run *r, const apus_bench_test *test, uint32_t train)
     return apusi_bench_add(r->form, &r->setting, row, r->rows++ == 0);
 }
 
+typedef apus_status visitor(void *user, const apus_bench_test *test);
+
+/* A test that writes, with each number of sequences. */
+static apus_status each_parallel(const apus_bench_options *o, apus_bench_test t, void *user,
+                                 visitor *visit)
+{
+    for (size_t i = 0; i < o->n_parallels && (t.prompt || t.gen); i++) {
+        t.sequences = (uint32_t)o->n_parallel[i];
+        APUS_FORWARD(visit(user, &t));
+    }
+    return APUS_OK;
+}
+
 /* Calls back with each test of the options; stops at a failure. */
-static apus_status each_test(const apus_bench_options *o, void *user,
-                             apus_status (*visit)(void *user, const apus_bench_test *test))
+static apus_status each_test(const apus_bench_options *o, void *user, visitor *visit)
 {
     for (size_t d = 0; d < o->n_depths; d++) {
         const uint32_t depth = (uint32_t)o->n_depth[d];
 
         for (size_t i = 0; i < o->n_prompts; i++) {
-            const apus_bench_test t = { .depth = depth, .prompt = (uint32_t)o->n_prompt[i] };
+            const apus_bench_test t = { .depth = depth,
+                                        .prompt = (uint32_t)o->n_prompt[i],
+                                        .sequences = 1 };
 
             if (t.prompt)
                 APUS_FORWARD(visit(user, &t));
@@ -80,27 +94,31 @@ static apus_status each_test(const apus_bench_options *o, void *user,
         for (size_t i = 0; i < o->n_gens; i++) {
             const apus_bench_test t = { .depth = depth, .gen = (uint32_t)o->n_gen[i] };
 
-            if (t.gen)
-                APUS_FORWARD(visit(user, &t));
+            APUS_FORWARD(each_parallel(o, t, user, visit));
         }
         for (size_t i = 0; i < o->n_pairs; i++) {
             const apus_bench_test t = { .depth = depth,
                                         .prompt = (uint32_t)o->pairs[i][0],
                                         .gen = (uint32_t)o->pairs[i][1] };
 
-            if (t.prompt || t.gen)
-                APUS_FORWARD(visit(user, &t));
+            APUS_FORWARD(each_parallel(o, t, user, visit));
         }
     }
     return APUS_OK;
 }
 
-static apus_status longest(void *user, const apus_bench_test *t)
+typedef struct most {
+    uint64_t tokens;
+    uint32_t sequences;
+} most;
+
+static apus_status find_most(void *user, const apus_bench_test *t)
 {
-    uint64_t *most = user;
+    most *m = user;
     const uint64_t n = (uint64_t)t->depth + t->prompt + t->gen;
 
-    *most = n > *most ? n : *most;
+    m->tokens = n > m->tokens ? n : m->tokens;
+    m->sequences = t->sequences > m->sequences ? t->sequences : m->sequences;
     return APUS_OK;
 }
 
@@ -144,19 +162,20 @@ static void name_type(apusi_bench_setting *s)
 static apus_status open_bench(run *r)
 {
     apusi_bench_setting *s = &r->setting;
-    uint64_t most = r->o.train_tokens;
+    most m = { .tokens = r->o.train_tokens };
 
-    APUS_FORWARD(each_test(&r->o, &most, longest));
-    if (!most)
+    APUS_FORWARD(each_test(&r->o, &m, find_most));
+    if (!m.tokens)
         return apus_fail(APUS_ERR_ARG, "nothing to measure: -p, -n, -pg and --train are all 0");
-    if (most > UINT32_MAX / 2)
+    if (m.tokens > UINT32_MAX / 2)
         return apus_fail(APUS_ERR_ARG, "a test of %llu tokens is too long",
-                         (unsigned long long)most);
+                         (unsigned long long)m.tokens);
     APUS_FORWARD(apus_bench_open(&r->bench, r->o.model,
                                  &(apus_bench_params) {
                                      .device = r->o.device,
                                      .torch_dtype = r->o.torch_dtype,
-                                     .max_tokens = (uint32_t)most,
+                                     .max_tokens = (uint32_t)m.tokens,
+                                     .max_sequences = m.sequences,
                                      .full = r->o.full,
                                  }));
     s->model_path = r->o.model;

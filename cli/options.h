@@ -8,6 +8,8 @@
 #ifndef APUS_CLI_OPTIONS_H
 #define APUS_CLI_OPTIONS_H
 
+#include "apus/bench.h"
+#include "apus/generate.h"
 #include "apus/train.h"
 #include "args.h"
 
@@ -140,6 +142,8 @@ typedef struct apus_bench_options {
     uint64_t pairs[APUS_BENCH_MOST][2]; /* prompt, then answer, in one run */
     size_t n_pairs;
     uint32_t repetitions;
+    uint64_t n_parallel[APUS_BENCH_MOST]; /* sequences that are written at once */
+    size_t n_parallels;
     uint64_t train_tokens; /* 0: no training step is timed */
     const char *tuner_type;
     bool full;          /* tuner_type is "full" */

@@ -6,13 +6,16 @@
 #include "base.h"
 #include "options.h"
 
-static apus_status bad(const char *name, const char *text)
+#define MOST_TOKENS 16777216
+
+static apus_status bad(const char *name, const char *text, int least, int most)
 {
-    return apus_fail(APUS_ERR_ARG, "--%s %s: expected at most %d whole numbers in [0, 16777216]",
-                     name, text, APUS_BENCH_MOST);
+    return apus_fail(APUS_ERR_ARG, "--%s %s: expected at most %d whole numbers in [%d, %d]", name,
+                     text, APUS_BENCH_MOST, least, most);
 }
 
-static apus_status numbers(uint64_t *out, size_t *n, const apus_args *args, const char *name)
+static apus_status numbers(uint64_t *out, size_t *n, const apus_args *args, const char *name,
+                           int least, int most)
 {
     size_t n_texts;
     const char *const *texts = apus_args_list(args, name, &n_texts);
@@ -25,9 +28,9 @@ static apus_status numbers(uint64_t *out, size_t *n, const apus_args *args, cons
             char *rest = NULL;
             const unsigned long long x = strtoull(at, &rest, 10);
 
-            if (*at < '0' || *at > '9' || x > 16777216 || (*rest && *rest != ',') ||
-                *n == APUS_BENCH_MOST)
-                return bad(name, texts[i]);
+            if (*at < '0' || *at > '9' || x < (unsigned)least || x > (unsigned)most ||
+                (*rest && *rest != ',') || *n == APUS_BENCH_MOST)
+                return bad(name, texts[i], least, most);
             out[(*n)++] = x;
             if (!*rest)
                 break;
@@ -74,9 +77,11 @@ apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args)
 {
     *out = (apus_bench_options) { 0 };
     APUS_FORWARD(need_model(&out->model, args));
-    APUS_FORWARD(numbers(out->n_prompt, &out->n_prompts, args, "n_prompt"));
-    APUS_FORWARD(numbers(out->n_gen, &out->n_gens, args, "n_gen"));
-    APUS_FORWARD(numbers(out->n_depth, &out->n_depths, args, "n_depth"));
+    APUS_FORWARD(numbers(out->n_prompt, &out->n_prompts, args, "n_prompt", 0, MOST_TOKENS));
+    APUS_FORWARD(numbers(out->n_gen, &out->n_gens, args, "n_gen", 0, MOST_TOKENS));
+    APUS_FORWARD(numbers(out->n_depth, &out->n_depths, args, "n_depth", 0, MOST_TOKENS));
+    APUS_FORWARD(numbers(out->n_parallel, &out->n_parallels, args, "n_parallel", 1,
+                         APUS_BENCH_MOST_SEQUENCES));
     APUS_FORWARD(read_pairs(out, args));
     out->device = apus_args_text(args, "device");
     out->torch_dtype = apus_args_text(args, "torch_dtype");

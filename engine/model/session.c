@@ -27,7 +27,8 @@ struct apus_session {
     bucket *buckets[MAX_PLANS];
     uint32_t n_buckets;
     apus_buffer seen, drawn;
-    uint32_t seen_words, max_pages;
+    uint32_t seen_words;
+    uint32_t longest, max_pages; /* of one sequence: tokens, pages */
     uint64_t host_ns;
 };
 
@@ -50,7 +51,11 @@ apus_status apus_session_create(apus_session **out, apus_model *model,
     s->seen_words = (d->vocab + 31) / 32;
     APUS_TRY(apus_cache_init(&s->cache, model->gpu, d->layers, d->kv_heads * d->head_dim,
                              params->tokens, model->types.cache));
+    s->longest = params->length && params->length < model->max_positions ? params->length
+                                                                         : model->max_positions;
     s->max_pages = s->cache.n_pages;
+    if (params->length && apus_ceil_div(params->length, APUS_PAGE_TOKENS) < s->max_pages)
+        s->max_pages = (uint32_t)apus_ceil_div(params->length, APUS_PAGE_TOKENS);
     const uint64_t seen_bytes = 4 * (uint64_t)s->seen_words * s->params.max_sequences;
     APUS_TRY(
         apus_buffer_create(model->gpu, &s->seen, seen_bytes, APUS_MEMORY_DEVICE, "seen tokens"));
@@ -210,12 +215,13 @@ static apus_status build(apus_session *s, bucket *b)
     };
     build_head(s, b, &net, apus_model_forward(&net, m, b->ids, NULL, set_layer, s));
     APUS_TRY(apus_graph_status(g));
-    APUS_TRY(apus_plan_create(&b->plan, m->exec, g,
-                              &(apus_plan_params) { .name = b->tokens > 1 ? "prefill" : "decode",
-                                                    .narrow = m->types.narrow,
-                                                    .force = s->params.force,
-                                                    .profile = s->params.profile,
-                                                    .fuse = true }));
+    APUS_TRY(apus_plan_create(
+        &b->plan, m->exec, g,
+        &(apus_plan_params) { .name = b->tokens > b->sequences ? "prefill" : "decode",
+                              .narrow = m->types.narrow,
+                              .force = s->params.force,
+                              .profile = s->params.profile,
+                              .fuse = true }));
 fail:
     apus_free(weights.made);
     return st;
@@ -233,8 +239,9 @@ static uint32_t bucket_of(uint32_t n, uint32_t most)
 static apus_status find_bucket(apus_session *s, uint32_t tokens, uint32_t sequences, bool every_row,
                                bucket **out)
 {
-    const uint32_t t = bucket_of(tokens, s->params.chunk > tokens ? s->params.chunk : tokens);
+    const uint32_t most = s->params.chunk > tokens ? s->params.chunk : tokens;
     const uint32_t n = bucket_of(sequences, s->params.max_sequences);
+    const uint32_t t = tokens == sequences ? n : bucket_of(tokens, most); /* n: each has one */
     apus_status st;
     bucket *b;
 
@@ -298,7 +305,7 @@ static void fill_step(apus_session *s, bucket *b, const apus_session_item *items
              *length = apus_step_array(&step, b->seq.length);
     uint32_t *pages = apus_step_array(&step, b->seq.pages);
     uint32_t *settings = apus_step_array(&step, b->settings);
-    uint32_t first[64], rows[64], at = 0;
+    uint32_t first[APUS_SESSION_SEQUENCES], rows[APUS_SESSION_SEQUENCES], at = 0;
 
     for (uint32_t i = 0; i < n_items; i++) {
         const apus_session_item *it = &items[i];
@@ -336,11 +343,11 @@ static apus_status run(apus_session *s, const apus_session_item *items, uint32_t
 
     for (uint32_t i = 0; i < n_items; i++) {
         tokens += items[i].n;
-        if (items[i].sequence->length + items[i].n > s->model->max_positions)
+        if (items[i].sequence->length + items[i].n > s->longest)
             return apus_fail(APUS_ERR_ARG,
                              "the text is %u tokens long, longer than %u; use a larger "
                              "--max_length or a shorter text",
-                             items[i].sequence->length + items[i].n, s->model->max_positions);
+                             items[i].sequence->length + items[i].n, s->longest);
     }
     if (tokens == 0 || (tokens > s->params.chunk && !every_row) ||
         n_items > s->params.max_sequences)

@@ -13,9 +13,12 @@
 
 typedef struct apus_session apus_session;
 
+#define APUS_SESSION_SEQUENCES 64u /* most of one run */
+
 typedef struct apus_session_params {
     uint32_t tokens;             /* the cache holds as many (all sequences together) */
-    uint32_t max_sequences;      /* [1, 64] at once; 0: 1 */
+    uint32_t length;             /* most tokens of one sequence; 0: as many as the cache holds */
+    uint32_t max_sequences;      /* [1, APUS_SESSION_SEQUENCES] at once; 0: 1 */
     uint32_t chunk;              /* most tokens of one run; 0: 512 */
     const apus_adapt_hook *hook; /* adapters, or NULL; borrowed until destroy */
     const char *force;           /* algorithms to force (tests); NULL: APUS_KERNEL */

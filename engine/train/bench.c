@@ -17,6 +17,10 @@ apus_status apus_bench_open(apus_bench **out, const char *model, const apus_benc
         return APUS_ERR_MEMORY;
     b->max_tokens = params->max_tokens < 16 ? 16 : params->max_tokens;
     b->full = params->full;
+    b->max_sequences = params->max_sequences ? params->max_sequences : 1;
+    if (b->max_sequences > APUS_BENCH_MOST_SEQUENCES)
+        APUS_TRY(apus_fail(APUS_ERR_ARG, "bench: %u sequences at once; at most %d are possible",
+                           b->max_sequences, APUS_BENCH_MOST_SEQUENCES));
     APUS_TRY(apus_model_open(&b->model, model,
                              &(apus_model_params) {
                                  .device = params->device,
@@ -42,8 +46,8 @@ fail:
 
 static void drop_session(apus_bench *b)
 {
-    if (b->session)
-        apus_sequence_release(apus_session_cache(b->session), &b->sequence);
+    for (uint32_t i = 0; b->session && i < b->max_sequences; i++)
+        apus_sequence_release(apus_session_cache(b->session), &b->sequences[i]);
     apus_session_destroy(&b->session);
 }
 
@@ -101,14 +105,20 @@ void apus_bench_describe(const apus_bench *b, apus_bench_about *out)
 /* A session is made when the first test comes, after whatever training held was freed. */
 static apus_status need_session(apus_bench *b)
 {
+    const uint64_t tokens = apus_round_up(b->max_tokens, APUS_PAGE_TOKENS) * b->max_sequences;
+
     if (b->session)
         return APUS_OK;
+    if (tokens > UINT32_MAX)
+        return apus_fail(APUS_ERR_MEMORY, "bench: a cache of %u texts of %u tokens is too large",
+                         b->max_sequences, b->max_tokens);
     drop_step(b);
     return apus_session_create(&b->session, b->model,
                                &(apus_session_params) {
-                                   .tokens = b->max_tokens,
+                                   .tokens = (uint32_t)tokens,
+                                   .length = b->max_tokens,
                                    .chunk = CHUNK,
-                                   .max_sequences = 1,
+                                   .max_sequences = b->max_sequences,
                                });
 }
 
@@ -135,43 +145,55 @@ static double cache_bytes(const apus_model *m, uint32_t tokens)
     return 2.0 * d->layers * d->kv_heads * d->head_dim * each * tokens;
 }
 
-/* Run n more tokens at once and count what it took. */
-static apus_status run_tokens(apus_bench *b, uint32_t n, apus_bench_run *out)
+/* Run n more tokens of each of some sequences at once and count what it took. */
+static apus_status run_tokens(apus_bench *b, uint32_t n, uint32_t first, uint32_t sequences,
+                              apus_bench_run *out)
 {
-    const apus_session_item item = {
-        .sequence = &b->sequence,
-        .tokens = b->ids + b->sequence.length,
-        .n = n,
-        .adapter = UINT32_MAX,
-    };
+    apus_session_item items[APUS_BENCH_MOST_SEQUENCES];
+    uint32_t drawn[APUS_BENCH_MOST_SEQUENCES];
+    const uint32_t all = n * sequences, most = all == sequences ? b->max_sequences : CHUNK;
     const apus_plan_info *info;
     apus_plan *plan;
-    uint32_t bucket = 1, drawn;
+    uint32_t bucket = 1;
 
-    APUS_FORWARD(apus_session_run(b->session, &item, 1, &drawn, NULL));
+    for (uint32_t i = 0; i < sequences; i++) {
+        apus_sequence *s = &b->sequences[first + i];
+
+        items[i] = (apus_session_item) {
+            .sequence = s,
+            .tokens = b->ids + s->length,
+            .n = n,
+            .slot = first + i,
+            .adapter = UINT32_MAX,
+        };
+    }
+    APUS_FORWARD(apus_session_run(b->session, items, sequences, drawn, NULL));
     const uint64_t host_ns = apus_session_host_ns(b->session);
     if (!out)
         return APUS_OK;
     out->host_seconds += (double)host_ns * 1e-9;
     out->steps++;
-    APUS_FORWARD(apus_session_plan(b->session, n, 1, &plan));
+    APUS_FORWARD(apus_session_plan(b->session, all, sequences, &plan));
     out->submissions += apus_plan_bounded(plan).submissions;
     info = apus_plan_about(plan);
-    while (bucket < n)
+    while (bucket < all)
         bucket *= 2;
-    out->flops += info->flops * n / (bucket > CHUNK ? CHUNK : bucket);
-    out->bytes += weight_bytes(b->model) + cache_bytes(b->model, b->sequence.length);
+    out->flops += info->flops * all / (bucket > most ? most : bucket);
+    out->bytes += weight_bytes(b->model);
+    for (uint32_t i = 0; i < sequences; i++)
+        out->bytes += cache_bytes(b->model, b->sequences[first + i].length);
     b->choices = info->choices_hash;
     return APUS_OK;
 }
 
-static apus_status read_tokens(apus_bench *b, uint32_t n, apus_bench_run *out)
+/* Each sequence in turn, in chunks. */
+static apus_status read_tokens(apus_bench *b, uint32_t n, uint32_t sequences, apus_bench_run *out)
 {
-    while (n) {
-        const uint32_t piece = n < CHUNK ? n : CHUNK;
-
-        APUS_FORWARD(run_tokens(b, piece, out));
-        n -= piece;
+    for (uint32_t i = 0; i < sequences; i++) {
+        for (uint32_t left = n, piece; left; left -= piece) {
+            piece = left < CHUNK ? left : CHUNK;
+            APUS_FORWARD(run_tokens(b, piece, i, 1, out));
+        }
     }
     return APUS_OK;
 }
@@ -179,6 +201,7 @@ static apus_status read_tokens(apus_bench *b, uint32_t n, apus_bench_run *out)
 apus_status apus_bench_generate(apus_bench *b, const apus_bench_test *test, apus_bench_run *out)
 {
     const uint64_t all = (uint64_t)test->depth + test->prompt + test->gen;
+    const uint32_t sequences = test->sequences ? test->sequences : 1;
     uint64_t start;
 
     *out = (apus_bench_run) { 0 };
@@ -187,13 +210,17 @@ apus_status apus_bench_generate(apus_bench *b, const apus_bench_test *test, apus
     if (all > b->max_tokens || all > b->model->max_positions)
         return apus_fail(APUS_ERR_ARG, "bench: %llu tokens are more than the model's %u positions",
                          (unsigned long long)all, b->model->max_positions);
+    if (sequences > b->max_sequences)
+        return apus_fail(APUS_ERR_ARG, "bench: %u sequences at once are more than %u", sequences,
+                         b->max_sequences);
     APUS_FORWARD(need_session(b));
-    apus_cache_truncate(apus_session_cache(b->session), &b->sequence, 0);
-    APUS_FORWARD(read_tokens(b, test->depth, NULL));
+    for (uint32_t i = 0; i < b->max_sequences; i++)
+        apus_cache_truncate(apus_session_cache(b->session), &b->sequences[i], 0);
+    APUS_FORWARD(read_tokens(b, test->depth, sequences, NULL));
     start = apus_now_ns();
-    APUS_FORWARD(read_tokens(b, test->prompt, out));
+    APUS_FORWARD(read_tokens(b, test->prompt, sequences, out));
     for (uint32_t i = 0; i < test->gen; i++)
-        APUS_FORWARD(run_tokens(b, 1, out));
+        APUS_FORWARD(run_tokens(b, 1, 0, sequences, out));
     out->seconds = (double)(apus_now_ns() - start) * 1e-9;
     return APUS_OK;
 }

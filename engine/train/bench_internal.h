@@ -9,11 +9,11 @@
 
 struct apus_bench {
     apus_model *model;
-    uint32_t max_tokens;
+    uint32_t max_tokens, max_sequences;
     uint32_t *ids;
     int32_t *labels;
     apus_session *session; /* while it reads and writes */
-    apus_sequence sequence;
+    apus_sequence sequences[APUS_BENCH_MOST_SEQUENCES];
     apus_adapters *adapters; /* while it trains */
     apus_train_step *step;
     uint32_t train_tokens, train_rank;

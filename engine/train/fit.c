@@ -2,7 +2,7 @@
  * and if not, what would. */
 #include <stdio.h>
 
-#include "os.h"
+#include "room.h"
 #include "trainer_internal.h"
 
 /* ---- model and plans ---- */
@@ -143,22 +143,8 @@ typedef struct need {
     bool fits, easily;  /* easily: a quarter is left */
 } need;
 
-/* What there is.  On a device that shares the host's memory there is one pool for both. */
-typedef struct room {
-    char name[256];
-    uint64_t heap, free;
-    bool shared;
-} room;
-
-static bool fits(const room *r, uint64_t device, uint64_t host)
-{
-    const uint64_t both = device + host;
-
-    return r->shared ? both <= r->heap && both <= r->free : device <= r->heap && host <= r->free;
-}
-
 /* Errors: those of opening and planning but APUS_ERR_MEMORY, which is an answer. */
-static apus_status count(const apusi_trainer *t, const trial *x, need *out, room *r)
+static apus_status count(const apusi_trainer *t, const trial *x, need *out, apus_room *r)
 {
     apusi_trainer c = *t; /* rows and the like are borrowed */
     apus_status st;
@@ -175,15 +161,13 @@ static apus_status count(const apusi_trainer *t, const trial *x, need *out, room
     *out = (need) { .status = st };
     if (c.model) {
         const apus_memory_use use = apus_model_memory(c.model);
-        const apus_caps *caps = apus_gpu_caps(c.model->gpu);
 
-        *r = (room) { .heap = caps->heap, .free = apus_host_free(), .shared = caps->integrated };
-        memcpy(r->name, caps->name, sizeof(r->name));
+        apus_room_of(r, c.model);
         out->device = use.device_peak;
         out->host = use.host_peak;
         out->layers = c.model->dims.layers;
-        out->fits = st == APUS_OK && fits(r, out->device, out->host);
-        out->easily = out->fits && fits(r, out->device / 3 * 4, out->host / 3 * 4);
+        out->fits = st == APUS_OK && apus_room_fits(r, out->device, out->host);
+        out->easily = out->fits && apus_room_fits(r, out->device / 3 * 4, out->host / 3 * 4);
     }
     apus_train_step_destroy(&c.step);
     apus_adapters_destroy(&c.adapters);
@@ -202,7 +186,7 @@ static bool tried(const apusi_trainer *t, const trial *x, uint64_t most, const c
                   apus_str *advice)
 {
     need n;
-    room r = { 0 };
+    apus_room r = { 0 };
 
     if (count(t, x, &n, &r) != APUS_OK || (n.status == APUS_OK && n.device >= most))
         return false;
@@ -309,18 +293,13 @@ static void advise(const apusi_trainer *t, const trial *base, uint64_t most, apu
 }
 
 static apus_status does_not_fit(const apusi_trainer *t, const trial *base, const need *n,
-                                const room *r, const char *why)
+                                const apus_room *r, const char *why)
 {
     apus_str advice = { 0 };
-    const char *where = r->shared || n->device > r->heap ? r->name : "the host";
-    const uint64_t needed = r->shared             ? n->device + n->host
-                            : n->device > r->heap ? n->device
-                                                  : n->host;
-    uint64_t there = where == r->name ? r->heap : r->free;
+    uint64_t needed, there;
+    const char *where = apus_room_short(r, n->device, n->host, &needed, &there);
     apus_status st;
 
-    if (r->shared && r->free < there)
-        there = r->free;
     advise(t, base, n->status == APUS_OK ? n->device : UINT64_MAX, &advice);
     if (t->cb->plan)
         t->cb->plan(t->cb->user,
@@ -347,7 +326,7 @@ static apus_status fewest_layers(const apusi_trainer *t, trial *x, uint32_t laye
 {
     uint32_t few = 0, enough = layers;
     need n;
-    room r = { 0 };
+    apus_room r = { 0 };
 
     while (enough - few > 1) {
         x->recompute = few + (enough - few) / 2;
@@ -369,7 +348,7 @@ apus_status apusi_fit_check(apusi_trainer *t)
                    .recompute = how == APUS_RECOMPUTE_ALL ? ALL_LAYERS : 0 };
     apus_status st;
     need n;
-    room r = { 0 };
+    apus_room r = { 0 };
     char *why;
 
     APUS_FORWARD(count(t, &base, &n, &r));

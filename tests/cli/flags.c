@@ -371,7 +371,7 @@ static void bench_types(apus_str *out, const child *c)
 
 static void bench_tests(apus_str *out, const child *c)
 {
-    of_bench(out, c, NAMES("n_prompt", "n_gen", "n_depth", "n_train"));
+    of_bench(out, c, NAMES("n_prompt", "n_gen", "n_depth", "n_train", "n_parallel"));
 }
 
 static void bench_work(apus_str *out, const child *c)

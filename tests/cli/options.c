@@ -186,6 +186,8 @@ TEST(bench_lists_of_numbers)
     CHECK_EQ_U64(o.n_gens, 1);
     CHECK_EQ_U64(o.n_gen[0], 0);
     CHECK_EQ_U64(o.n_depths, 1);
+    CHECK_EQ_U64(o.n_parallels, 1);
+    CHECK_EQ_U64(o.n_parallel[0], 1);
     CHECK_EQ_U64(o.train_tokens, 256);
     CHECK_EQ_STR(o.output, "md");
     apus_args_destroy(&a);

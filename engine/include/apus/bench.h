@@ -13,11 +13,14 @@ extern "C" {
 
 typedef struct apus_bench apus_bench;
 
+#define APUS_BENCH_MOST_SEQUENCES 64
+
 typedef struct apus_bench_params {
     const char *device;      /* index, name or uuid; NULL: APUS_DEVICE or the best one */
     const char *torch_dtype; /* NULL: as the model's files say */
     uint32_t max_tokens;     /* longest text of a test: depth, prompt and answer together */
     bool full; /* weights are opened and trained as full fine-tuning does, all in f32 */
+    uint32_t max_sequences;  /* most of a test, [1, APUS_BENCH_MOST_SEQUENCES]; 0: 1 */
 } apus_bench_params;
 
 /* Errors: those of apus_model_open, APUS_ERR_MEMORY. */
@@ -45,9 +48,10 @@ typedef struct apus_bench_peaks {
 apus_status apus_bench_measure_peaks(apus_bench *bench, apus_bench_peaks *out);
 
 typedef struct apus_bench_test {
-    uint32_t depth;  /* tokens in the cache before; not timed */
-    uint32_t prompt; /* tokens read in chunks */
-    uint32_t gen;    /* tokens written one by one */
+    uint32_t depth;     /* tokens in the cache before; not timed */
+    uint32_t prompt;    /* tokens read in chunks */
+    uint32_t gen;       /* tokens written one by one */
+    uint32_t sequences; /* of which each has all of these, read in turn, written together; 0: 1 */
 } apus_bench_test;
 
 typedef struct apus_bench_run {
@@ -61,8 +65,8 @@ typedef struct apus_bench_run {
 
 /* One run of a test: the cache is emptied, filled up to `depth`, then timed.  Plans are made on
  * first use, so the first run of a test is a warm-up.
- * Errors: APUS_ERR_ARG (longer than max_tokens, nothing to do), APUS_ERR_MEMORY,
- * APUS_ERR_DEVICE, APUS_ERR_LOST. */
+ * Errors: APUS_ERR_ARG (longer than max_tokens, more than max_sequences, nothing to do),
+ * APUS_ERR_MEMORY, APUS_ERR_DEVICE, APUS_ERR_LOST. */
 apus_status apus_bench_generate(apus_bench *bench, const apus_bench_test *test,
                                 apus_bench_run *out);
 

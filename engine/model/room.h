@@ -1,0 +1,22 @@
+/* room.h - what there is for a model's buffers, on its device and on the host. */
+#ifndef APUSI_ROOM_H
+#define APUSI_ROOM_H
+
+#include "model.h"
+
+/* On a device that shares the host's memory there is one pool for both. */
+typedef struct apus_room {
+    char name[256]; /* of the device */
+    uint64_t heap;  /* of the device: what it has */
+    uint64_t free;  /* of the host: what can still be taken */
+    bool shared;
+} apus_room;
+
+void apus_room_of(apus_room *out, const apus_model *model);
+/* Whether buffers of so many bytes fit. */
+bool apus_room_fits(const apus_room *room, uint64_t device, uint64_t host);
+/* Of buffers that do not fit: where (borrowed from room), what they need there, what there is. */
+const char *apus_room_short(const apus_room *room, uint64_t device, uint64_t host, uint64_t *needed,
+                            uint64_t *there);
+
+#endif
