@@ -8,7 +8,7 @@
 #   --torch "COMMAND"      measures a training step of PyTorch; README.md says what it prints
 #   --against DIR          another build (its folder, or the program), in place of the others
 #   --noise PERCENT        what --against's build may be faster by (3)
-#   --rows LIST            of prefill,decode,lora,full,memory,first,host (all)
+#   --rows LIST            of prefill,decode,several,lora,full,memory,first,host (all)
 #   --formats LIST         of f16,q8_0,q4_0,q4_k,f32 (all); as-is: MODEL as it stands, no ratios
 #   --prompt N             tokens to read (512)
 #   --gen N                tokens to write one by one (32)

@@ -63,6 +63,7 @@ apus_flags() {
     case $1 in
     prefill) echo "-p $prompt -n 0" ;;
     decode) echo "-p 0 -n $gen" ;;
+    several) echo "-p 0 -n $gen -npl 1,4" ;;
     lora) echo "-p 0 -n 0 --train $train" ;;
     full) echo "-p 0 -n 0 --train $train --tuner_type full" ;;
     esac
@@ -88,6 +89,14 @@ run_apus() {
     else
         complain "$2 bench -m $5 $(apus_flags "$3")" "$tmp/err"
         : >"$tmp/json"
+    fi
+    if [ "$3" = several ]; then
+        sample "$measure" wall "$1" "$(awk -v ns="$(field avg_ns "$tmp/json")" \
+            'BEGIN { print ns / 1e9 }')"
+        head -n 1 "$tmp/json" >"$tmp/one"
+        [ "$1" = that ] || sample "$measure" wall limit \
+            "$(awk -v ns="$(field avg_ns "$tmp/one")" 'BEGIN { print 4 * ns / 1e9 }')"
+        return
     fi
     sample "$measure" rate "$1" "$(field avg_ts "$tmp/json")"
     host=$(field host_ns_per_step "$tmp/json")

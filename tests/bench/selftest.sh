@@ -30,6 +30,7 @@ for word in "$@"; do
     -m) format=${word%.gguf} format=${format##*.} ;;
     -p) [ "$word" = 0 ] || kind=prefill ;;
     -n) [ "$word" = 0 ] || kind=decode ;;
+    -npl) kind=several ;;
     --train) kind=lora ;;
     --tuner_type) kind=full ;;
     -dev) [ "$word" != none ] || program=cpu ;;
@@ -37,6 +38,10 @@ for word in "$@"; do
     last=$word
 done
 value=$("$FAKE/next" "$program" "$kind" "$format") || { echo "no such run" >&2; exit 1; }
+if [ $kind = several ]; then
+    printf '{"avg_ns": 1000000000}\n{"avg_ns": %s000000}\n' "$value"
+    exit
+fi
 printf '{"build_number": 7, "cpu_info": "A CPU", "gpu_info": "A \\"GPU\\"", "gpu_driver": "D 1", '
 printf '"gpu_kind": "%s", "avg_ts": %s, ' "$(cat "$FAKE/kind")" "$value"
 printf '"device_peak_bytes": 2147483648, '
@@ -188,6 +193,13 @@ apus lora q8_0 60' --quantize ./llama-quantize --rows host --pairs 1
 exits 1
 says table 'host time of a decode step' '60.0 |       50.0' '1.200' '| no '
 says table 'host time of a LoRA step' '60.0 |       80.0' '0.750' '| floor'
+
+name='several sequences'
+bench 'apus several f16 1400 1200 1300
+apus several q8_0 1700 1700 1700' --quantize ./llama-quantize --rows several --pairs 3
+exits 1
+says table '4 sequences at once: f16' '1.30 |       4.00' '0.325' '| floor'
+says table '4 sequences at once: q8_0' '1.70 |       4.00' '0.425' '| no '
 
 name='first token'
 bench '' --llama ./llama-bench --rows first --pairs 1
