@@ -17,7 +17,8 @@ layout(constant_id = 2) const uint B_TYPE = APUS_F32;
 layout(constant_id = 3) const uint A_TYPE = APUS_F32;
 layout(constant_id = 4) const uint Y_TYPE = APUS_F32;
 layout(constant_id = 5) const uint DUAL = 0;
-layout(push_constant) uniform Push { apus_matmul_push p; };
+layout(constant_id = 6) const uint BATCH = 0; /* several products: matmul_args.glsl */
+#include "matmul_args.glsl"
 #include "matmul_epilogue.glsl"
 
 const uint PER = Y_TYPE == APUS_F32 ? 1 : 2; /* columns an invocation */
@@ -32,6 +33,7 @@ float weight1(uint row, uint cols, uint i)
 
 void main()
 {
+    take_product();
     const uint at = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * gl_WorkGroupSize.x
                     + gl_LocalInvocationID.x;
     const uint n_per = p.n / PER, m = at / n_per, n = at % n_per * PER;

@@ -9,7 +9,6 @@
  * the order of k. */
 #extension GL_GOOGLE_include_directive : require
 #include "quant.glsl"
-#include "args/matmul.h"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TM = 16;
@@ -19,7 +18,8 @@ layout(constant_id = 4) const uint CLAMP = 0;
 layout(constant_id = 5) const uint A_TYPE = APUS_F32;
 layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
 layout(constant_id = 7) const uint DUAL = 0; /* 1: beta * sum_k a2[m,k] b2[k,n] is added */
-layout(push_constant) uniform Push { apus_matmul_push p; };
+layout(constant_id = 8) const uint BATCH = 0; /* several products: matmul_args.glsl */
+#include "matmul_args.glsl"
 #include "matmul_epilogue.glsl"
 
 vec4 load_row(uint k, uint n4)
@@ -46,11 +46,12 @@ void add_second(uint m0, uint n4)
 
 void main()
 {
+    take_product();
     const uint lane_n4 = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
     const uint m0 = gl_WorkGroupID.y * TM, n4 = min(lane_n4, (p.n >> 2) - 1);
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
 
-    if (m0 >= rows)
+    if (m0 >= rows || gl_WorkGroupID.x * gl_WorkGroupSize.x >= p.n >> 2)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = vec4(0.0);

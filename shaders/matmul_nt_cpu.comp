@@ -11,7 +11,6 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "quant.glsl"
-#include "args/matmul.h"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TM = 32;
@@ -21,7 +20,8 @@ layout(constant_id = 4) const uint CLAMP = 0;  /* 1: TM does not divide the larg
 layout(constant_id = 5) const uint A_TYPE = APUS_F32;
 layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
 layout(constant_id = 7) const uint DUAL = 0; /* 1: beta * sum_k a2[m,k] b2[n,k] is added */
-layout(push_constant) uniform Push { apus_matmul_push p; };
+layout(constant_id = 8) const uint BATCH = 0; /* several products: matmul_args.glsl */
+#include "matmul_args.glsl"
 #define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
@@ -59,11 +59,12 @@ void add_second(uint m0, uint n)
 
 void main()
 {
+    take_product();
     const uint lane_n = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
     const uint m0 = gl_WorkGroupID.y * TM, n = min(lane_n, p.n - 1), k8 = p.k >> 3;
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
 
-    if (m0 >= rows)
+    if (m0 >= rows || gl_WorkGroupID.x * gl_WorkGroupSize.x >= p.n)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = 0.0;

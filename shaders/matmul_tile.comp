@@ -23,7 +23,8 @@ layout(constant_id = 7) const uint RN = 4;
 layout(constant_id = 8) const uint A_TYPE = APUS_F32;
 layout(constant_id = 9) const uint Y_TYPE = APUS_F32;
 layout(constant_id = 10) const uint DUAL = 0; /* 1: chunks of the second product come behind */
-layout(push_constant) uniform Push { apus_matmul_push p; };
+layout(constant_id = 11) const uint BATCH = 0; /* several products: matmul_args.glsl */
+#include "matmul_args.glsl"
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
 
@@ -110,6 +111,7 @@ void stage()
 
 void main()
 {
+    take_product();
     const uint live = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
     const uint tm = gl_LocalInvocationID.x / (BN / RN), tn = gl_LocalInvocationID.x % (BN / RN);
     vec4 sum[RM * (RN / 4)];
@@ -120,7 +122,7 @@ void main()
     sum_k = KIND == APUS_MATMUL_TN ? min(live, p.k) : p.k;
     first_k = (sum_k + BK - 1) / BK * BK;
     const uint end = DUAL == 1 ? first_k + p.k2 : sum_k;
-    if (m0 >= rows)
+    if (m0 >= rows || n0 >= p.n)
         return;
     [[unroll]] for (uint i = 0; i < RM * (RN / 4); i++)
         sum[i] = vec4(0.0);

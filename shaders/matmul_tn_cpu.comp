@@ -9,7 +9,6 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "mem.glsl"
-#include "args/matmul.h"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TM = 32; /* a multiple of 4 */
@@ -17,7 +16,8 @@ layout(constant_id = 2) const uint B_TYPE = APUS_F32;
 layout(constant_id = 4) const uint CLAMP = 0;
 layout(constant_id = 5) const uint A_TYPE = APUS_F32;
 layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
-layout(push_constant) uniform Push { apus_matmul_push p; };
+layout(constant_id = 8) const uint BATCH = 0; /* several products: matmul_args.glsl */
+#include "matmul_args.glsl"
 #define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
@@ -46,12 +46,15 @@ void add_rows(uint k, const uint n_k, uint m4, uint n)
 
 void main()
 {
+    take_product();
     const uint lane_n = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
     const uint m0 = gl_WorkGroupID.y * TM, n = min(lane_n, p.n - 1);
     const uint live = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
     const uint sum_k = min(live, p.k);
     uint k = 0;
 
+    if (m0 >= p.m || gl_WorkGroupID.x * gl_WorkGroupSize.x >= p.n)
+        return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = 0.0;
     if (sum_k >= AT_ONCE)

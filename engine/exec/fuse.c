@@ -3,11 +3,13 @@
 
 #include "lora.h"
 #include "matmul.h"
+#include "matmul_batch.h"
 #include "matmul_group.h"
 #include "op.h"
 #include "rms_norm.h"
 
-#define SMALL_K 64 /* of a product that goes along with a larger one */
+#define SMALL 64  /* rows, columns or k of a product that goes along with others: ranks */
+#define WINDOW 24 /* nodes among which those are looked for: about a layer's */
 
 typedef struct fuser {
     apus_graph *g;
@@ -116,7 +118,7 @@ static bool is_small(const apus_matmul_params *p, const apus_tensor *a, const ap
 {
     const uint32_t k = apus_tensor_cols(a);
 
-    return k <= SMALL_K && a->dtype == APUS_F32 && b->dtype == APUS_F32 && !p->bias && !p->a2;
+    return k <= SMALL && a->dtype == APUS_F32 && b->dtype == APUS_F32 && !p->bias && !p->a2;
 }
 
 /* y = a b + .., where what is added is a product alone, of the same kind; one of both is small. */
@@ -153,7 +155,7 @@ static void fuse_dual(fuser *f, apus_node *n)
     f->dead[inner->id] = true;
 }
 
-/* Whether what `n` reads, but for x, is there before node `first`. */
+/* Whether what `n` reads, but for x (or NULL), is there before node `first`. */
 static bool ready(const apus_node *n, const apus_tensor *x, uint32_t first)
 {
     for (uint32_t i = 0; i < n->n_in; i++) {
@@ -164,6 +166,84 @@ static bool ready(const apus_node *n, const apus_tensor *x, uint32_t first)
             return false;
     }
     return true;
+}
+
+/* A product with few columns, or the gradient of a small weight, without more. */
+static bool goes_along(const apus_matmul_params *p, const apus_tensor *a, const apus_tensor *b)
+{
+    const uint32_t b_rows = apus_tensor_rows(b), b_cols = apus_tensor_cols(b);
+
+    if (p->bias || p->a2)
+        return false;
+    if (p->kind == APUS_TN)
+        return p->into && p->acc == p->into && (apus_tensor_cols(a) <= SMALL || b_cols <= SMALL);
+    return !p->acc && !p->into && b->dtype == APUS_F32 &&
+           (p->kind == APUS_NT ? b_rows : b_cols) <= SMALL;
+}
+
+/* Whether a node from `first` on, before `n`, touches what n changes. */
+static bool touched(const fuser *f, uint32_t first, const apus_node *n, const apus_tensor *into)
+{
+    for (uint32_t i = first; into && i < n->id; i++)
+        for (uint32_t k = 0; k < f->g->nodes[i]->n_in && !f->dead[i]; k++)
+            if (f->g->nodes[i]->in[k] &&
+                apus_tensor_root(f->g->nodes[i]->in[k], NULL) == apus_tensor_root(into, NULL))
+                return true;
+    return false;
+}
+
+/* Take a node into the batch that begins with `first`, if it goes along. */
+static bool add_product(const fuser *f, apus_matmul_batch_params *b, const apus_node *first,
+                        const apus_node *n)
+{
+    apus_tensor *x, *y;
+
+    if (n->op != &apus_op_matmul || f->dead[n->id])
+        return false;
+    const apus_matmul_params p = apus_matmul_of(n, &x, &y);
+    if (!goes_along(&p, x, y) || (b->n && p.kind != b->kind) ||
+        (p.into ? touched(f, first->id, n, p.into) : !ready(n, NULL, first->id)))
+        return false;
+    b->kind = p.kind;
+    b->out = p.out;
+    b->product[b->n].a = x;
+    b->product[b->n].b = y;
+    b->product[b->n].into = p.into;
+    b->product[b->n++].alpha = p.alpha;
+    if (apus_matmul_batch_fits(f->caps, f->narrow, f->force, b))
+        return true;
+    b->n--;
+    return false;
+}
+
+/* Results are made where the first of them was; gradients that are added up where the last was. */
+static void fuse_batch(fuser *f, apus_node *n)
+{
+    apus_matmul_batch_params b = { 0 };
+    apus_node *members[APUS_BATCH_MOST];
+    apus_tensor *outs[APUS_BATCH_MOST], *fresh[APUS_BATCH_MOST];
+    const uint32_t end = n->id + WINDOW < f->g->n_nodes ? n->id + WINDOW : f->g->n_nodes;
+
+    for (uint32_t i = n->id; i < end && b.n < APUS_BATCH_MOST; i++) {
+        apus_node *other = f->g->nodes[i];
+        if (!add_product(f, &b, n, other)) {
+            if (i == n->id)
+                return;
+            continue;
+        }
+        outs[b.n - 1] = other->n_out ? other->out[0] : NULL;
+        members[b.n - 1] = other;
+    }
+    if (b.n < 2)
+        return;
+    apus_node *place = b.product[0].into ? members[b.n - 1] : n;
+    const uint32_t n_tensors = f->g->n_tensors;
+    f->g->prefix = place->name;
+    if (!apus_matmul_batch(f->g, &b, fresh))
+        return;
+    for (uint32_t i = 0; i < b.n; i++)
+        f->dead[members[i]->id] = members[i] != place;
+    take_place(f, place, outs, b.product[0].into ? 0 : b.n, n_tensors);
 }
 
 /* Whether a projection alone is worth a group: for what is before it or behind it. */

@@ -14,7 +14,7 @@
 #include "dtype.h"
 
 #define APUS_MAX_DIMS 4
-#define APUS_MAX_IN 16
+#define APUS_MAX_IN 20
 #define APUS_MAX_OUT 4
 
 /* Variables of the step buffer, one index each; kernels read them as u32 (or f32 bits). */

@@ -33,6 +33,8 @@ void apusi_matmul_shape(apus_matmul_kind kind, const apus_tensor *a, const apus_
     p->n = kind == APUS_NT ? b_rows : b_cols;
     p->k2 = 0;
     p->gate = p->norm = false;
+    p->batch = 0;
+    p->whole_m = p->m;
     *b_k = kind == APUS_NT ? b_cols : b_rows;
 }
 
@@ -113,6 +115,30 @@ apus_matmul_params apus_matmul_of(const apus_node *n, apus_tensor **a, apus_tens
                                   .into = n->in[IN_INTO] };
 }
 
+struct apus_matmul_push apusi_matmul_push(const apus_lower *l, const apus_matmul_problem *p,
+                                          const apus_tensor *a, const apus_tensor *b,
+                                          const apus_tensor *y, float alpha)
+{
+    const apus_rows_arg live = apus_rows_arg_of(apus_rows_flat(a), apus_tensor_rows(a));
+
+    return (struct apus_matmul_push) {
+        .a = apus_address(l, a),
+        .b = apus_address(l, b),
+        .scales = apus_dtype_is_quant(p->b)
+                      ? apus_address(l, b) +
+                            apus_layout_scales_at(p->b, apus_tensor_rows(b), apus_tensor_cols(b))
+                      : 0,
+        .y = apus_address(l, y),
+        .step = l->step,
+        APUS_ROWS_VALUES(live),
+        .m = p->m,
+        .n = p->n,
+        .k = p->k,
+        .scale_words = apus_layout_scale_words(p->b, apus_tensor_cols(b)),
+        .alpha = alpha,
+    };
+}
+
 static apus_status record(apus_lower *l, const apus_node *n)
 {
     const apus_tensor *a = n->in[IN_A], *b = n->in[IN_B], *acc = n->in[IN_ACC];
@@ -132,29 +158,13 @@ static apus_status record(apus_lower *l, const apus_node *n)
     if (p.a != APUS_F32 || p.y != APUS_F32)
         snprintf(what + strlen(what), sizeof(what) - strlen(what), " (%s to %s)",
                  apus_dtype_of(p.a)->name, apus_dtype_of(p.y)->name);
-    const apus_rows_arg live = apus_rows_arg_of(apus_rows_flat(a), apus_tensor_rows(a));
-    const struct apus_matmul_push push = {
-        .a = apus_address(l, a),
-        .b = apus_address(l, b),
-        .scales = apus_dtype_is_quant(p.b)
-                      ? apus_address(l, b) +
-                            apus_layout_scales_at(p.b, apus_tensor_rows(b), apus_tensor_cols(b))
-                      : 0,
-        .y = apus_address(l, y),
-        .acc = apus_address(l, acc),
-        .bias = apus_address(l, n->in[IN_BIAS]),
-        .step = l->step,
-        APUS_ROWS_VALUES(live),
-        .m = p.m,
-        .n = p.n,
-        .k = p.k,
-        .scale_words = apus_layout_scale_words(p.b, apus_tensor_cols(b)),
-        .alpha = attr->alpha,
-        .a2 = apus_address(l, a2),
-        .b2 = apus_address(l, b2),
-        .k2 = p.k2,
-        .beta = attr->beta / attr->alpha,
-    };
+    struct apus_matmul_push push = apusi_matmul_push(l, &p, a, b, y, attr->alpha);
+    push.acc = apus_address(l, acc);
+    push.bias = apus_address(l, n->in[IN_BIAS]);
+    push.a2 = apus_address(l, a2);
+    push.b2 = apus_address(l, b2);
+    push.k2 = p.k2;
+    push.beta = attr->beta / attr->alpha;
     apus_dispatch d = {
         .push = &push,
         .push_bytes = sizeof(push),

@@ -25,16 +25,18 @@ static void block_grid(const apus_matmul_problem *p, uint32_t bm, uint32_t bn, a
 {
     d->groups[0] = (uint32_t)apus_ceil_div(p->m, bm);
     d->groups[1] = (uint32_t)apus_ceil_div(p->n, bn);
+    d->groups[2] = p->batch;
     d->live_axis = 0;
     d->live_tile = bm;
 }
 
-/* As apusi_set_spec, and the constant for a second product. */
+/* As apusi_set_spec, and the constants for a second product and for several. */
 static void set_spec(apus_dispatch *d, const apus_matmul_problem *p, const uint32_t *spec,
                      uint32_t n)
 {
     apusi_set_spec(d, p, spec, n);
     d->spec[d->n_spec++] = p->k2 > 0;
+    d->spec[d->n_spec++] = p->batch > 0;
 }
 
 /* ---- tile ---- */
@@ -150,9 +152,9 @@ static bool coop_of(const apus_caps *caps, const apus_matmul_problem *p, coop_sh
     }
     const uint32_t subgroups = s->sub_m * s->sub_n;
     const uint32_t shared = 2 * (s->bm + s->bn) * (s->bk + 8) + 4 * subgroups * f->m * f->n;
-    return subgroups * s->subgroup <= caps->max_invocations && shared <= caps->max_shared &&
-           s->bm % (s->sub_m * f->m) == 0 && s->bn % (s->sub_n * f->n) == 0 && s->bk % f->k == 0 &&
-           p->k / s->bk < APUSI_MOST_TURNS;
+    return !p->batch && subgroups * s->subgroup <= caps->max_invocations &&
+           shared <= caps->max_shared && s->bm % (s->sub_m * f->m) == 0 &&
+           s->bn % (s->sub_n * f->n) == 0 && s->bk % f->k == 0 && p->k / s->bk < APUSI_MOST_TURNS;
 }
 
 static bool coop_fits(const apus_caps *caps, const void *problem)
@@ -301,9 +303,10 @@ static apus_status emit_cpu(apus_lower *l, const apus_matmul_problem *p, apus_di
     const uint32_t lanes = l->caps->subgroup, tm = l->tile.v[0], unroll = l->tile.v[1];
 
     d->kernel = kernels[p->kind];
-    set_spec(d, p, (uint32_t[]) { lanes, tm, p->b, unroll, p->m % tm != 0 }, 5);
+    set_spec(d, p, (uint32_t[]) { lanes, tm, p->b, unroll, p->whole_m % tm != 0 }, 5);
     d->groups[0] = (uint32_t)apus_ceil_div(p->kind == APUS_NN ? p->n / 4 : p->n, lanes);
     d->groups[1] = (uint32_t)apus_ceil_div(p->m, tm);
+    d->groups[2] = p->batch;
     d->live_axis = 1;
     d->live_tile = tm;
     return apus_emit(l, d);
@@ -317,6 +320,7 @@ static apus_status emit_plain(apus_lower *l, const apus_matmul_problem *p, apus_
     set_spec(d, p, (uint32_t[]) { 64, p->kind, p->b }, 3);
     d->live = (apus_rows) { 0 };
     apus_grid_1d((uint64_t)p->m * p->n / (p->y == APUS_F32 ? 1 : 2), 64, d->groups);
+    d->groups[2] = p->batch;
     return apus_emit(l, d);
 }
 
@@ -380,6 +384,18 @@ static const apus_op_problem problems[] = {
 
 const apus_op_choices apusi_matmul_choices = { variants, APUS_COUNT(variants), problems,
                                                APUS_COUNT(problems) };
+
+bool apusi_matmul_alike(const apus_caps *caps, bool narrow, const char *force,
+                        const apus_matmul_problem *p, const apus_matmul_problem *q)
+{
+    const apus_choosing of_p = { caps, "matmul", variants, APUS_COUNT(variants), p, narrow },
+                        of_q = { caps, "matmul", variants, APUS_COUNT(variants), q, narrow };
+    const apus_choice x = apus_choice_find(&of_p, force, NULL),
+                      y = apus_choice_find(&of_q, force, NULL);
+
+    return x.variant == y.variant && x.variant >= variants + CPU &&
+           !memcmp(&x.tile, &y.tile, sizeof(x.tile));
+}
 
 bool apusi_matmul_few_takes(const apus_caps *caps, bool narrow, const char *force,
                             const apus_matmul_problem *p)

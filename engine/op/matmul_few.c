@@ -76,7 +76,7 @@ bool apusi_vec_fits(const apus_caps *caps, const void *problem)
     uint32_t rows, wide;
 
     vec_shape(caps, p, &rows, &wide);
-    return p->kind == APUS_NT && !p->k2 && p->m <= MOST_M && p->k % 8 == 0 &&
+    return p->kind == APUS_NT && !p->k2 && !p->batch && p->m <= MOST_M && p->k % 8 == 0 &&
            caps->subgroup_arith && (!p->gate || rows == 4); /* two of each matrix */
 }
 
@@ -113,8 +113,8 @@ bool apusi_vec_cpu_fits(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    return p->kind == APUS_NT && !p->k2 && !p->norm && p->m <= MOST_M && p->k % 32 == 0 &&
-           apusi_lanes_store(caps, p);
+    return p->kind == APUS_NT && !p->k2 && !p->batch && !p->norm && p->m <= MOST_M &&
+           p->k % 32 == 0 && apusi_lanes_store(caps, p);
 }
 
 /* Rows of b a lane; with a gate one of each matrix. */
@@ -165,9 +165,9 @@ bool apusi_dot_cpu_fits(const apus_caps *caps, const void *problem)
 {
     const apus_matmul_problem *p = problem;
 
-    return p->kind == APUS_NT && !p->k2 && p->m == 1 && p->k % dot_cpu_turn(caps, p) == 0 &&
-           p->k / 32 < APUSI_MOST_TURNS && caps->subgroup_shuffle && caps->subgroup >= 4 &&
-           caps->subgroup <= 32;
+    return p->kind == APUS_NT && !p->k2 && !p->batch && p->m == 1 &&
+           p->k % dot_cpu_turn(caps, p) == 0 && p->k / 32 < APUSI_MOST_TURNS &&
+           caps->subgroup_shuffle && caps->subgroup >= 4 && caps->subgroup <= 32;
 }
 
 /* Where a load from an address that all lanes share is no cheaper than a gather, it is 5 times

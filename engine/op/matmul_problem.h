@@ -17,6 +17,9 @@ typedef struct apus_matmul_problem {
     apus_dtype a, y;  /* of a, and of y and what is added to it */
     uint32_t k2;      /* of the second product; 0: none */
     bool gate, norm;  /* of few rows: see matmul_group.h */
+    /* Of several products side by side (matmul_batch.h) m and n are the largest, k divides all. */
+    uint32_t batch;   /* how many; 0: one */
+    uint32_t whole_m; /* divides every m */
 } apus_matmul_problem;
 
 /* The algorithms, at products of a layer of 4096 columns. */
@@ -29,6 +32,14 @@ apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const
 /* The shape of `a` (live rows and all), `b` and a result in the format `out`; b_k: k as b has it. */
 void apusi_matmul_shape(apus_matmul_kind kind, const apus_tensor *a, const apus_tensor *b,
                         apus_dtype out, apus_matmul_problem *p, uint32_t *b_k);
+
+/* The arguments of a product y = alpha op(a) op(b), without more. */
+struct apus_matmul_push apusi_matmul_push(const apus_lower *l, const apus_matmul_problem *p,
+                                          const apus_tensor *a, const apus_tensor *b,
+                                          const apus_tensor *y, float alpha);
+/* Whether two products take one algorithm with one tile, of those for several products. */
+bool apusi_matmul_alike(const apus_caps *caps, bool narrow, const char *force,
+                        const apus_matmul_problem *p, const apus_matmul_problem *q);
 
 /* ---- few rows of a, several matrices ---- */
 
