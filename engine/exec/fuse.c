@@ -7,6 +7,7 @@
 #include "matmul_group.h"
 #include "op.h"
 #include "rms_norm.h"
+#include "rope.h"
 
 #define SMALL 64  /* rows, columns or k of a product that goes along with others: ranks */
 #define WINDOW 24 /* nodes among which those are looked for: about a layer's */
@@ -244,6 +245,28 @@ static void fuse_batch(fuser *f, apus_node *n)
     for (uint32_t i = 0; i < b.n; i++)
         f->dead[members[i]->id] = members[i] != place;
     take_place(f, place, outs, b.product[0].into ? 0 : b.n, n_tensors);
+}
+
+/* Made where the first was; the other's tensor is there by then. */
+static void fuse_turned(fuser *f, apus_node *n)
+{
+    const uint32_t end = n->id + WINDOW < f->g->n_nodes ? n->id + WINDOW : f->g->n_nodes;
+
+    if (n->op != &apus_op_rope)
+        return;
+    for (uint32_t i = n->id + 1; i < end; i++) {
+        apus_node *other = f->g->nodes[i];
+        if (f->dead[i] || !apus_rope_alike(n, other) || !ready(other, NULL, n->id))
+            continue;
+        apus_tensor *outs[2] = { n->out[0], other->out[0] };
+        const uint32_t n_tensors = f->g->n_tensors;
+        f->g->prefix = n->name;
+        if (!apus_rope_both(f->g, n, other))
+            return;
+        f->dead[i] = true;
+        take_place(f, n, outs, 2, n_tensors);
+        return;
+    }
 }
 
 /* Whether a projection alone is worth a group: for what is before it or behind it. */

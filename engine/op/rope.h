@@ -21,4 +21,9 @@ typedef struct apus_rope_params {
 apus_tensor *apus_rope(apus_graph *g, apus_tensor *x, apus_tensor *table, apus_tensor *pos,
                        const apus_rope_params *p);
 
+/* Whether two nodes turn different tensors in the same way, which one node can do: that of
+ * apus_rope_both, whose results stand in that order.  It has no gradient. */
+bool apus_rope_alike(const apus_node *first, const apus_node *second);
+apus_node *apus_rope_both(apus_graph *g, const apus_node *first, const apus_node *second);
+
 #endif

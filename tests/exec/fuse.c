@@ -9,6 +9,7 @@
 #include "barrier.h"
 #include "exec_test.h"
 #include "lora.h"
+#include "rope.h"
 
 #define D 64
 #define F 96
@@ -110,6 +111,22 @@ static apus_tensor *build_batch(store *s, apus_graph *g, apus_tensor *x, apus_te
         &(apus_matmul_params) { .kind = APUS_TN, .alpha = 0.5f, .acc = other, .into = other });
     also[1] = apus_add(g, into, other);
     return apus_add(g, h, weight(s, g, rows, 8));
+}
+
+static apus_tensor *build_turned(store *s, apus_graph *g, apus_tensor *x, apus_tensor **also)
+{
+    const uint32_t rows = apus_tensor_rows(x);
+    const apus_rope_params params = { .head_dim = 8 };
+    apus_tensor *table = store_tensor(s, g, "table", 1, 8, 1); /* position 0 */
+    apus_tensor *pos = apus_graph_step(g, "pos", APUS_U32, rows, APUS_ROWS_ALL);
+    apus_tensor *q = apus_graph_reshape(g, x, 3, (uint32_t[]) { rows, D / 8, 8 });
+    apus_tensor *k = linear(g, x, weight(s, g, KV, D));
+
+    if (!k)
+        return NULL;
+    k = apus_graph_reshape(g, k, 3, (uint32_t[]) { rows, KV / 8, 8 });
+    also[0] = apus_rope(g, q, table, pos, &params);
+    return apus_rope(g, k, table, pos, &params);
 }
 
 static apus_tensor *build_adapted(store *s, apus_graph *g, apus_tensor *x, apus_tensor **also)
@@ -248,7 +265,7 @@ static bool takes(const char *variant)
 
 TEST(fused_is_the_same_with_fewer_dispatches)
 {
-    static const uint32_t fewer[] = { 2, 2, 2, 1, 2, 1 }; /* of the rows of fuse.def */
+    static const uint32_t fewer[] = { 2, 2, 1, 2, 1, 2, 1 }; /* of the rows of fuse.def */
 
     if (!optest_exec())
         return;
@@ -266,6 +283,7 @@ TEST(several_rows_and_many)
     compare("projections of four rows", build_projections, 4, 2);
     compare("adapters of nine rows", build_dual, 9, 2);
     compare("halves of nine rows", build_batch, 9, 2);
+    compare("heads of five rows", build_turned, 5, 1);
     compare("small projections of nine rows", build_projections, 9, 2);
     compare("gate of nine rows", build_gated, 9, 0);
 }
