@@ -29,17 +29,17 @@ static apus_tensor *norm_of(store *s, apus_graph *g, apus_tensor *x)
 }
 
 /* A table of one slot for `modules` modules; all rows have slot 0. */
-typedef struct table {
+typedef struct adapter_table {
     apus_tensor *words, *index;
     apus_buffer *buffer;
-} table;
+} adapter_table;
 
-static table make_table(store *s, apus_graph *g, uint32_t modules)
+static adapter_table make_table(store *s, apus_graph *g, uint32_t modules)
 {
-    table t = { .words =
-                    store_tensor(s, g, "table", modules, sizeof(struct apus_lora_entry) / 4, 0),
-                .index = apus_graph_step(g, "adapter", APUS_U32, 8, APUS_ROWS_ALL),
-                .buffer = &s->b[s->n - 1] };
+    adapter_table t = { .words = store_tensor(s, g, "table", modules,
+                                              sizeof(struct apus_lora_entry) / 4, 0),
+                        .index = apus_graph_step(g, "adapter", APUS_U32, 8, APUS_ROWS_ALL),
+                        .buffer = &s->b[s->n - 1] };
 
     if (t.words)
         t.words->dtype = APUS_U32;
@@ -47,8 +47,8 @@ static table make_table(store *s, apus_graph *g, uint32_t modules)
 }
 
 /* y with the module's adapter. */
-static apus_tensor *adapt(store *s, apus_graph *g, const table *t, uint32_t module, apus_tensor *x,
-                          apus_tensor *y)
+static apus_tensor *adapt(store *s, apus_graph *g, const adapter_table *t, uint32_t module,
+                          apus_tensor *x, apus_tensor *y)
 {
     apus_tensor *a = weight(s, g, RANK, apus_tensor_cols(x));
     apus_tensor *b = y ? weight(s, g, apus_tensor_cols(y), RANK) : NULL;
@@ -131,7 +131,7 @@ static apus_tensor *build_turned(store *s, apus_graph *g, apus_tensor *x, apus_t
 
 static apus_tensor *build_adapted(store *s, apus_graph *g, apus_tensor *x, apus_tensor **also)
 {
-    const table t = make_table(s, g, 1);
+    const adapter_table t = make_table(s, g, 1);
 
     (void)also;
     return adapt(s, g, &t, 0, x, linear(g, x, weight(s, g, F, D)));
@@ -146,7 +146,7 @@ static apus_tensor *build_normalized(store *s, apus_graph *g, apus_tensor *x, ap
 /* All rows at once: what a layer has before attention and before its last projection. */
 static apus_tensor *build_layer(store *s, apus_graph *g, apus_tensor *x, apus_tensor **also)
 {
-    const table t = make_table(s, g, 5);
+    const adapter_table t = make_table(s, g, 5);
     apus_tensor *h = norm_of(s, g, x), *out[5];
     static const uint32_t cols[5] = { D, KV, KV, F, F };
 
