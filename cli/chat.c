@@ -12,6 +12,7 @@
 
 typedef struct talk {
     apusi_infer *f;
+    apusi_answer answer;
     apusi_line_reader *reader;
     apus_message *messages;
     size_t n, room;
@@ -150,27 +151,27 @@ static apus_status answer(talk *t, const char *query)
     apus_status st;
 
     APUS_FORWARD(add(t, "user", query));
-    f->show = f->o.stream;
-    st = apusi_infer_answer(f, t->messages, t->n, t->has_system ? t->system : f->o.system);
+    st = apusi_infer_answer(f, &t->answer, t->messages, t->n,
+                            t->has_system ? t->system : f->o.system);
     if (st == APUS_ERR_ARG) { /* a text that does not fit: the talk goes on */
         apus_log(APUS_LOG_WARN, "%s; `clear` forgets what was said so far", apus_error_text());
         drop_last(t);
         return APUS_OK;
     }
     APUS_FORWARD(st);
-    if (!f->show)
-        fputs(f->text, stdout);
+    if (!t->answer.show)
+        fputs(t->answer.text, stdout);
     printf("\n--------------------------------------------------\n");
     if (fflush(stdout) != 0)
         return apus_fail(APUS_ERR_IO, "infer: the answer could not be written");
     f->cancel.requested = 0; /* Ctrl-C stopped this answer only */
     if (f->o.result_path)
         APUS_FORWARD(apusi_result_add(f->o.result_path, &(apusi_result_row) {
-                                                            .response = f->text,
+                                                            .response = t->answer.text,
                                                             .messages = t->messages,
                                                             .n = t->n,
                                                         }));
-    return add(t, "assistant", f->text);
+    return add(t, "assistant", t->answer.text);
 }
 
 static void tell_end(const apusi_infer *f)
@@ -234,6 +235,9 @@ apus_status apusi_infer_chat(apusi_infer *f)
     apus_str query = { 0 };
     apus_status st;
 
+    const apus_generator_params p = apusi_infer_generator(f);
+
+    APUS_TRY(apus_generator_create(&f->generator, f->model, &p));
     APUS_TRY(apusi_line_open(&t.reader));
     tell_words();
     st = converse(&t, &query);
@@ -244,6 +248,7 @@ fail:
     apus_free(t.messages);
     apus_free(t.system);
     apusi_line_close(&t.reader);
+    apusi_answer_release(&t.answer);
     apus_str_release(&query);
     return st;
 }

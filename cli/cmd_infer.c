@@ -73,24 +73,15 @@ static apus_status open_all(apusi_infer *f)
                                                }));
     apus_log(APUS_LOG_INFO, "template: %s (%s)", apus_template_name(f->choice.tmpl),
              f->choice.reason);
-    APUS_FORWARD(apus_template_stops(&f->stops, f->choice.tmpl, f->tokenizer));
-    APUS_FORWARD(apus_detokenizer_create(&f->detokenizer, f->tokenizer, true));
-    return apus_generator_create(&f->generator, f->model,
-                                 &(apus_generator_params) {
-                                     .max_length = (uint32_t)o->max_length,
-                                     .adapters = o->adapters.items,
-                                     .n_adapters = o->adapters.n,
-                                 });
+    return apus_template_stops(&f->stops, f->choice.tmpl, f->tokenizer);
 }
 
 static void close_all(apusi_infer *f)
 {
     apus_generator_destroy(&f->generator);
-    apus_detokenizer_destroy(&f->detokenizer);
     apus_stops_release(&f->stops);
     apus_model_close(&f->model);
     apus_tokenizer_close(&f->tokenizer);
-    apus_free(f->text);
 }
 
 /* ---- rows of a file ---- */

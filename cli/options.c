@@ -252,6 +252,25 @@ apus_status apus_sft_options_read(apus_sft_options *out, apus_args *args)
     return decide_sft_output(out, args);
 }
 
+/* Streamed rows follow one another, as swift has it. */
+static apus_status decide_batch(apus_infer_options *out, const apus_args *args)
+{
+    const int64_t size = apus_args_int(args, "max_batch_size");
+
+    if (size == 0)
+        return apus_fail(APUS_ERR_ARG, "--max_batch_size 0: expected a number of rows, or -1 for "
+                                       "as many as fit");
+    out->max_batch_size = size < 0                    ? 0
+                          : size < APUS_GENERATE_MOST ? (uint32_t)size
+                                                      : APUS_GENERATE_MOST;
+    if (out->stream && !out->chat && out->max_batch_size != 1)
+        apus_log(APUS_LOG_INFO, "--stream true: the rows are answered one after another, whatever "
+                                "--max_batch_size says");
+    if (out->stream)
+        out->max_batch_size = 1;
+    return APUS_OK;
+}
+
 apus_status apus_infer_options_read(apus_infer_options *out, apus_args *args)
 {
     *out = (apus_infer_options) { 0 };
@@ -278,6 +297,7 @@ apus_status apus_infer_options_read(apus_infer_options *out, apus_args *args)
     if (!apus_args_has(args, "stream"))
         APUS_FORWARD(apus_args_set(args, "stream", out->chat ? "true" : "false"));
     out->stream = apus_args_bool(args, "stream");
+    APUS_FORWARD(decide_batch(out, args));
     out->result_path = apus_args_text(args, "result_path");
     out->max_length = apus_args_uint(args, "max_length");
     out->max_new_tokens = apus_args_uint(args, "max_new_tokens");

@@ -98,6 +98,7 @@ typedef struct apus_infer_options {
     const char *result_path;
     uint64_t max_length;
     uint64_t max_new_tokens; /* 0: what is left of the model's length */
+    uint32_t max_batch_size; /* rows at once, [1, APUS_GENERATE_MOST]; 0: as many as fit */
     /* Sampling: has_* is false where the model's generation_config.json decides. */
     bool has_temperature, has_top_k, has_top_p, has_repetition_penalty;
     double temperature;

@@ -252,6 +252,17 @@ static void planned(apus_str *out, const child *c)
         apus_str_add_bytes(out, at, strcspn(at, "("));
 }
 
+/* How many rows at once; one is not told of. */
+static void at_once(apus_str *out, const child *c)
+{
+    const char *at = strstr(c->err, "max_batch_size: ");
+
+    if (at)
+        apus_str_add_bytes(out, at, strcspn(at, ","));
+    else
+        apus_str_add(out, "one by one");
+}
+
 /* Bytes of a file and a hash over them. */
 static void hash_of(apus_str *out, const child *c, const char *name)
 {

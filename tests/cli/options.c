@@ -156,6 +156,35 @@ TEST(infer_chats_unless_it_has_rows)
     apus_args_destroy(&a);
 }
 
+TEST(rows_at_once)
+{
+    static const struct {
+        char *size, *stream;
+        uint32_t want; /* 0: as many as fit */
+    } cases[] = {
+        { "1", "false", 1 },   { "5", "false", 5 },           { "64", "false", 64 },
+        { "65", "false", 64 }, { "2000000000", "false", 64 }, { "-1", "false", 0 },
+        { "5", "true", 1 },    { "-1", "true", 1 },
+    };
+    apus_args *a = NULL;
+    apus_infer_options o;
+
+    for (size_t i = 0; i < APUS_COUNT(cases); i++) {
+        REQUIRE_OK(PARSE(&a, APUS_CMD_infer, "--model", "m", "--val_dataset", "r.jsonl",
+                         "--max_batch_size", cases[i].size, "--stream", cases[i].stream));
+        REQUIRE_OK(apus_infer_options_read(&o, a));
+        CHECK_EQ_U64(o.max_batch_size, cases[i].want);
+        apus_args_destroy(&a);
+    }
+    REQUIRE_OK(PARSE(&a, APUS_CMD_infer, "--model", "m"));
+    REQUIRE_OK(apus_infer_options_read(&o, a));
+    CHECK_EQ_U64(o.max_batch_size, 1);
+    apus_args_destroy(&a);
+    REQUIRE_OK(PARSE(&a, APUS_CMD_infer, "--model", "m", "--max_batch_size", "0"));
+    CHECK_FAILS(apus_infer_options_read(&o, a), APUS_ERR_ARG, "--max_batch_size 0: expected");
+    apus_args_destroy(&a);
+}
+
 TEST(export_names_its_folder)
 {
     apus_args *a = NULL;

@@ -164,8 +164,8 @@ TEST(a_bad_value_names_flag_value_and_what_is_allowed)
     for (size_t i = 0; i < APUS_COUNT(cases); i++)
         CHECK_FAILS(PARSE(&a, APUS_CMD_sft, cases[i].flag, cases[i].value), cases[i].code,
                     cases[i].text);
-    CHECK_FAILS(PARSE(&a, APUS_CMD_infer, "--max_batch_size", "4"), APUS_ERR_SUPPORT,
-                "--max_batch_size 4: not supported yet");
+    CHECK_FAILS(PARSE(&a, APUS_CMD_infer, "--num_beams", "4"), APUS_ERR_SUPPORT,
+                "--num_beams 4: not supported yet");
     REQUIRE_OK(PARSE(&a, APUS_CMD_sft, "--bf16", "false", "--optim", "adamw_torch", "--fp16=no"));
     apus_args_destroy(&a);
 }
