@@ -71,7 +71,7 @@ static bool train_with(const char *file, const char *resume, apus_train_result *
 /* The tune file in a checkpoint becomes one of another driver. */
 static bool spoil(const char *checkpoint)
 {
-    char path[1400];
+    char path[1500];
     char *text = NULL, *at, *changed;
     size_t bytes;
 
