@@ -216,6 +216,9 @@ static void decode_block(apus_dtype dtype, const uint8_t *p, float *dst)
     case APUS_I64:
         dst[0] = (float)(int64_t)(load_u32(p) | (uint64_t)load_u32(p + 4) << 32);
         break;
+    case APUS_U8:
+        dst[0] = (float)*p;
+        break;
     case APUS_Q8_0:
     case APUS_Q4_0:
     case APUS_Q4_1:

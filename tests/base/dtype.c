@@ -81,6 +81,8 @@ TEST(plain_values)
     CHECK(x[0] == 4294967294.0f);
     apus_dtype_decode(APUS_I64, i64, 2, x);
     CHECK(x[0] == -1.0f && x[1] == 4294967296.0f);
+    apus_dtype_decode(APUS_U8, f32, 2, x);
+    CHECK(x[0] == 255.0f && x[1] == 0.0f);
 }
 
 TEST(q8_0_block)

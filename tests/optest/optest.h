@@ -22,7 +22,7 @@ typedef struct optest_tensor {
     float scale;    /* random values in [-scale, scale]; 0: 1 */
     apus_rows rows; /* live rows; max 0: all */
     double *value;  /* made by the runner (decoded where quantized), or by `fill` (apus_calloc) */
-    uint32_t *u32;  /* of u32 tensors, set by `fill` */
+    uint32_t *u32;  /* of u32 tensors, and the bytes of u8 ones, set by `fill` */
 } optest_tensor;
 
 typedef struct optest optest;

@@ -127,7 +127,7 @@ uint8_t *optesti_values(optest_tensor *t, uint64_t *state, uint64_t *bytes)
 
     if (!CHECK(apus_tensor_bytes(t->dtype, t->n_dims, t->dims, bytes)))
         return NULL;
-    if (t->dtype == APUS_U32 || t->dtype == APUS_I32) {
+    if (t->dtype == APUS_U32 || t->dtype == APUS_I32 || t->dtype == APUS_U8) {
         out = apus_alloc(*bytes);
         if (t->u32)
             memcpy(out, t->u32, *bytes);

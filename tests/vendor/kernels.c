@@ -2,7 +2,9 @@
  * Nothing is allocated: tensors lie at addresses that were made up. */
 #include "kernels.h"
 
+#include "adamw_8bit.h"
 #include "add.h"
+#include "args/adamw_8bit.h"
 #include "args/sample.h"
 #include "args/train_state.h"
 #include "attention_back.h"
@@ -157,6 +159,25 @@ static void add_columns(shapes *s, uint32_t cols)
                                         .out = bound(s, APUS_U32, 8, 0) });
 }
 
+static void add_optimizer(shapes *s)
+{
+    const uint32_t n = 4 * APUS_ADAMW_BLOCK;
+    const apus_adamw_state moments = {
+        .codes_m = bound(s, APUS_U8, n, 0),
+        .codes_v = bound(s, APUS_U8, n, 0),
+        .scales = bound(s, APUS_F32, 8, 0),
+        .wide_m = bound(s, APUS_F32, APUS_ADAMW_BLOCK, 0),
+        .wide_v = bound(s, APUS_F32, APUS_ADAMW_BLOCK, 0),
+        .runs = bound(s, APUS_U32, 1, APUS_ADAMW_RUN_WORDS),
+        .n_coded = 4,
+        .n_blocks = 4,
+    };
+
+    apus_adamw_8bit(&s->g, bound(s, APUS_F32, n, 0), bound(s, APUS_F32, n, 0), &moments,
+                    s->act == APUS_F32 ? NULL : bound(s, s->act, n, 0),
+                    bound(s, APUS_F32, APUS_STATE_WORDS, 0), &(apus_adamw_params) { .eps = 1e-8f });
+}
+
 static void add_rest(shapes *s)
 {
     for (size_t t = 0; t < APUS_COUNT(weights); t++)
@@ -166,6 +187,7 @@ static void add_rest(shapes *s)
         add_columns(s, 4095);
     apus_add(&s->g, bound(s, s->act, ROWS, 64), bound(s, s->act, ROWS, 64));
     apus_col_sum(&s->g, bound(s, s->act, ROWS, 64), bound(s, APUS_F32, 64, 0));
+    add_optimizer(s);
 }
 
 apus_status kernels_each(const apus_caps *caps, const apus_plan_params *params, kernel_visit *visit,
