@@ -4,8 +4,15 @@
  *   q (T, H*E)  k, v: rows of (K*E) by page  ->  o (T, H*E), lse (T, H) f32;  the others f32, f16
  *   or bf16
  *
- * One pass with a running maximum and sum: Dao, FlashAttention-2, 2023 (arXiv:2307.08691),
- * algorithm 1.
+ * One pass with a running maximum and sum: Dao et al., FlashAttention, 2022 (arXiv:2205.14135),
+ * and Dao, FlashAttention-2, 2023 (arXiv:2307.08691), algorithm 1.
+ * SOFTCAP: a score s is cap * tanh(s / cap), before the mask (Gemma 2, arXiv:2408.00118).
+ * SINKS: a learned logit of each head stands in the sum below the fraction, without a value
+ * (gpt-oss model card, arXiv:2508.10925): the running sum starts with it.
+ * PARTS: where few rows see many keys, the z of the grid is a part of the keys that the block sees;
+ * it leaves o before the division, the maximum and the sum for attention_combine.comp (Dao et al.,
+ * Flash-Decoding, 2023, https://pytorch.org/blog/flash-decoding/).  A part without keys leaves a
+ * sum of 0.
  * A workgroup takes a block of rows of one sequence and one key-value head; a lane owns query rows
  * (token, head of the group), so that every address of a key or a value is the same for all
  * lanes, and no lane needs another.  Where registers are few (GPUs), SPLIT lanes share each row.
@@ -13,10 +20,25 @@
 #extension GL_GOOGLE_include_directive : require
 #include "attention.glsl"
 
-const float NONE = -3.0e38;
-
 vec4 o[TM * OWN];
 float top[TM], sum[TM];
+
+/* What the lane has found of its rows in this part of the keys: o, then maximum and sum. */
+void store_part(uint lane, uint part, uint lanes, uint kv, uint first, uint n)
+{
+    [[unroll]] for (uint t = 0; t < TM; t++) {
+        const uint r = t * lanes + lane;
+        if (r >= n * GROUP)
+            continue;
+        const uint row = first + r / GROUP, head = kv * GROUP + r % GROUP;
+        const uint at = ((row * p.heads + head) * PARTS + gl_WorkGroupID.z) * (E4 + 1);
+        if (sum[t] != 0.0)
+            [[unroll]] for (uint e = 0; e < OWN; e++)
+                BufF4(p.partial).v[at + part + e * SPLIT] = o[t * OWN + e];
+        if (part == 0)
+            BufF4(p.partial).v[at + E4] = vec4(top[t], sum[t], 0.0, 0.0);
+    }
+}
 
 /* The rows of query heads that this lane has a part of, and their log-sum-exp. */
 void store(uint lane, uint part, uint lanes, uint kv, uint first, uint n)
@@ -50,10 +72,14 @@ void main()
 
     [[unroll]] for (uint t = 0; t < TM; t++) {
         const uint r = min(t * lanes + lane, n * GROUP - 1), row = first + r / GROUP;
-        const uint at = head_index(row, p.heads, kv * GROUP + r % GROUP, part);
+        const uint head = kv * GROUP + r % GROUP, at = head_index(row, p.heads, head, part);
         own[t] = at;
         top[t] = NONE;
         sum[t] = 0.0;
+        if (SINKS == 1 && PARTS == 1) {
+            top[t] = BufF(p.sinks).v[head];
+            sum[t] = 1.0;
+        }
         pos[t] = BufU(p.pos).v[row];
         [[unroll]] for (uint e = 0; e < OWN; e++) {
             q[t * OWN + e] = apus_load4(TYPE, p.q, at + e * SPLIT) * p.scale;
@@ -61,8 +87,14 @@ void main()
         }
     }
     const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
-    const uint from = p.window != 0 && pos0 >= p.window ? (pos0 + 1 - p.window) / KEYS * KEYS : 0;
-    const uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
+    uint from = p.window != 0 && pos0 >= p.window ? (pos0 + 1 - p.window) / KEYS * KEYS : 0;
+    uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
+    if (PARTS > 1) { /* whole fours: no turn of the loop reaches into the next part */
+        const uint fours = (to - from + 4 * PARTS - 1) / (4 * PARTS);
+        const uint keys = max(4 * fours, APUS_ATTENTION_PART);
+        from += gl_WorkGroupID.z * keys;
+        to = min(to, from + keys);
+    }
     for (uint j0 = from; j0 < to; j0 += KEYS) {
         float x[TM * KEYS];
         uvec2 v_at[KEYS];
@@ -85,7 +117,7 @@ void main()
                 }
             }
             [[unroll]] for (uint t = 0; t < TM; t++)
-                x[t * KEYS + j] = across(x[t * KEYS + j]);
+                x[t * KEYS + j] = capped(across(x[t * KEYS + j]));
         }
         [[unroll]] for (uint t = 0; t < TM; t++) {
             float most = top[t], add = 0.0;
@@ -110,5 +142,8 @@ void main()
                     o[t * OWN + e] = fma(vec4(x[t * KEYS + j]), v, o[t * OWN + e]);
             }
     }
-    store(lane, part, lanes, kv, first, n);
+    if (PARTS > 1)
+        store_part(lane, part, lanes, kv, first, n);
+    else
+        store(lane, part, lanes, kv, first, n);
 }
