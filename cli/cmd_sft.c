@@ -46,7 +46,10 @@ static void tell_memory(const apus_train_plan_info *info)
     apusi_bytes_text(host, sizeof(host), info->host_bytes);
     apus_log(APUS_LOG_INFO, "memory: planned peak %s of %s on the device (%s), %s on the host",
              device, heap, info->device, host);
-    if (info->layers)
+    if (info->twice)
+        apus_log(APUS_LOG_INFO, "gradient checkpointing: %u of %u layers are recomputed, %u twice",
+                 info->recomputed, info->layers, info->twice);
+    else if (info->layers)
         apus_log(APUS_LOG_INFO, "gradient checkpointing: %u of %u layers are recomputed",
                  info->recomputed, info->layers);
 }

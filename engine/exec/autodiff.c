@@ -146,6 +146,23 @@ static void back(apus_graph *g, apus_node *n)
             n->in[i]->grad = again.in[i]->grad;
 }
 
+/* Run the forward of nodes [first, last] again. */
+static bool copy_region(walk *w, uint32_t first, uint32_t last)
+{
+    for (uint32_t i = first; i <= last; i++) {
+        const apus_node *n = w->g->nodes[i];
+        apus_tensor *in[APUS_MAX_IN];
+        for (uint32_t k = 0; k < n->n_in; k++)
+            in[k] = cloned(w, n->in[k]);
+        const apus_node *copy = copy_node(w->g, n, in);
+        if (!copy)
+            return false;
+        for (uint32_t k = 0; k < n->n_out; k++)
+            w->clone[n->out[k]->id] = copy->out[k];
+    }
+    return true;
+}
+
 /* Nodes [first, last] are one region: run its forward again, then walk the copies.  Outputs that
  * are used outside carry their gradients over. */
 static void back_region(walk *w, uint32_t first, uint32_t last)
@@ -155,23 +172,36 @@ static void back_region(walk *w, uint32_t first, uint32_t last)
 
     for (uint32_t i = first; i <= last; i++)
         any = has_grad(g, g->nodes[i]) || any;
-    if (!any)
-        return;
     const uint32_t copies_at = g->n_nodes;
-    for (uint32_t i = first; i <= last; i++) {
-        const apus_node *n = g->nodes[i];
-        apus_tensor *in[APUS_MAX_IN];
-        for (uint32_t k = 0; k < n->n_in; k++)
-            in[k] = cloned(w, n->in[k]);
-        const apus_node *copy = copy_node(g, n, in);
-        if (!copy)
-            return;
-        for (uint32_t k = 0; k < n->n_out; k++)
-            w->clone[n->out[k]->id] = copy->out[k];
-    }
+    if (!any || !copy_region(w, first, last))
+        return;
     const uint32_t copies_end = g->n_nodes;
     for (uint32_t i = copies_end; i-- > copies_at;)
         back(g, g->nodes[i]);
+}
+
+/* Nodes [first, second - 1] and [second, last] are two regions, and what the first hands to the
+ * second was not kept: run the first to have it, walk the second, which leaves its gradient at the
+ * copies, and then the first as any other. */
+static void back_two(walk *w, uint32_t first, uint32_t second, uint32_t last)
+{
+    apus_graph *g = w->g;
+
+    if (!copy_region(w, first, second - 1))
+        return;
+    back_region(w, second, last);
+    for (uint32_t i = first; i < second; i++)
+        for (uint32_t k = 0; k < g->nodes[i]->n_out; k++) {
+            apus_tensor *copy = w->clone[g->nodes[i]->out[k]->id];
+            gather_views(g, copy);
+            g->nodes[i]->out[k]->grad = copy->grad;
+        }
+    for (uint32_t i = 0; i < w->n_forward_tensors; i++) {
+        const apus_node *by = apus_tensor_root(g->tensors[i], NULL)->producer;
+        if (by && by->id >= first && by->id < second)
+            w->clone[i] = NULL;
+    }
+    back_region(w, first, second - 1);
 }
 
 static void count_uses(const apus_node *n, uint32_t *uses, uint32_t by)
@@ -214,29 +244,43 @@ static void view_buffers(apus_graph *g)
     }
 }
 
-static void walk_back(walk *w, const bool *recompute, uint32_t n_regions)
+/* The first node of the region that node `last` is of. */
+static uint32_t begin_of(const apus_graph *g, uint32_t last)
+{
+    uint32_t first = last;
+
+    while (first > 0 && g->nodes[first - 1]->region == g->nodes[last]->region)
+        first--;
+    return first;
+}
+
+static void walk_back(walk *w, const apus_region *recompute, uint32_t n_regions)
 {
     apus_graph *g = w->g;
 
     for (uint32_t i = g->n_nodes; i-- > 0 && g->status == APUS_OK;) {
         const uint32_t region = g->nodes[i]->region;
-        uint32_t first = i;
 
         if (!recompute || region == 0 || region >= n_regions || !recompute[region]) {
             back(g, g->nodes[i]);
             continue;
         }
-        while (first > 0 && g->nodes[first - 1]->region == region)
-            first--;
-        back_region(w, first, i);
-        i = first;
+        const uint32_t begin = begin_of(g, i), last = i;
+        const uint32_t before = begin ? g->nodes[begin - 1]->region : 0;
+        i = begin;
+        if (before > 0 && before < n_regions && recompute[before] == APUS_REGION_TWICE) {
+            i = begin_of(g, begin - 1);
+            back_two(w, i, begin, last);
+        } else {
+            back_region(w, begin, last);
+        }
     }
     for (uint32_t i = 0; i < w->n_forward_tensors && g->status == APUS_OK; i++)
         if (g->tensors[i]->storage == APUS_STORE_BOUND && g->tensors[i]->wants_grad)
             gather_views(g, g->tensors[i]);
 }
 
-apus_status apus_autodiff(apus_graph *g, const bool *recompute, uint32_t n_regions)
+apus_status apus_autodiff(apus_graph *g, const apus_region *recompute, uint32_t n_regions)
 {
     apus_status st = APUS_OK;
     walk w = { .g = g };

@@ -113,6 +113,7 @@ apus_status apusi_step_prepare(apusi_trainer *t)
                                &(apus_train_step_params) { .adapters = t->adapters,
                                                            .max_sequences = most,
                                                            .recompute = t->recompute,
+                                                           .pairs = t->pairs,
                                                            .beta1 = (float)p->adam_beta1,
                                                            .beta2 = (float)p->adam_beta2,
                                                            .eps = (float)p->adam_epsilon,
@@ -133,7 +134,7 @@ apus_status apusi_step_prepare(apusi_trainer *t)
 typedef struct trial {
     apus_train_params params;
     const char *count_as;
-    uint32_t batch, clip, recompute;
+    uint32_t batch, clip, recompute, pairs;
 } trial;
 
 typedef struct need {
@@ -153,6 +154,7 @@ static apus_status count(const apusi_trainer *t, const trial *x, need *out, apus
     c.plan.batch = x->batch;
     c.clip = x->clip;
     c.recompute = x->recompute;
+    c.pairs = x->pairs;
     c.count_only = true;
     c.count_as = x->count_as;
     st = apusi_model_prepare(&c);
@@ -267,6 +269,11 @@ static void advise(const apusi_trainer *t, const trial *base, uint64_t most, apu
         all.recompute = x.recompute = ALL_LAYERS;
         good |= tried(t, &x, UINT64_MAX, "--gradient_checkpointing true", advice);
     }
+    if (base->params.recompute != APUS_RECOMPUTE_FIT && base->pairs == 0) {
+        x.recompute = ALL_LAYERS;
+        all.pairs = x.pairs = UINT32_MAX;
+        good |= tried(t, &x, most, "no --gradient_checkpointing", advice);
+    }
     x = *base;
     good |= try_batches(t, &x, advice);
     all.batch = x.batch;
@@ -320,23 +327,41 @@ static apus_status does_not_fit(const apusi_trainer *t, const trial *base, const
     return st;
 }
 
-/* The fewest layers to recompute with which the run fits easily, 0 and all of them having been
- * counted: more layers take less memory. */
-static apus_status fewest_layers(const apusi_trainer *t, trial *x, uint32_t layers)
+/* The least *what (layers to recompute, pairs) with which the run fits, or fits easily; with 0 it
+ * does not, with `enough` it does: more take less memory. */
+static apus_status fewest(const apusi_trainer *t, trial *x, uint32_t *what, uint32_t enough,
+                          bool easily)
 {
-    uint32_t few = 0, enough = layers;
+    uint32_t few = 0;
     need n;
     apus_room r = { 0 };
 
     while (enough - few > 1) {
-        x->recompute = few + (enough - few) / 2;
+        *what = few + (enough - few) / 2;
         APUS_FORWARD(count(t, x, &n, &r));
-        if (n.easily)
-            enough = x->recompute;
+        if (easily ? n.easily : n.fits)
+            enough = *what;
         else
-            few = x->recompute;
+            few = *what;
     }
-    x->recompute = enough;
+    *what = enough;
+    return APUS_OK;
+}
+
+/* All layers are recomputed, and the run does not fit easily: as few pairs as make it fit, easily
+ * if that can be had; none where they do not help. */
+static apus_status fewest_pairs(const apusi_trainer *t, trial *x, need *n, room *r)
+{
+    const need without = *n;
+
+    x->pairs = n->layers / 2;
+    APUS_FORWARD(count(t, x, n, r));
+    if (n->status == APUS_OK && (n->easily || (n->fits && !without.fits)))
+        return fewest(t, x, &x->pairs, x->pairs, n->easily);
+    if (without.fits || n->device >= without.device || n->status != APUS_OK) {
+        x->pairs = 0;
+        *n = without;
+    }
     return APUS_OK;
 }
 
@@ -356,9 +381,12 @@ apus_status apusi_fit_check(apusi_trainer *t)
         base.recompute = ALL_LAYERS;
         APUS_FORWARD(count(t, &base, &n, &r));
         if (n.easily)
-            APUS_FORWARD(fewest_layers(t, &base, n.layers));
+            APUS_FORWARD(fewest(t, &base, &base.recompute, n.layers, true));
+        else
+            APUS_FORWARD(fewest_pairs(t, &base, &n, &r));
     }
     t->recompute = base.recompute;
+    t->pairs = base.pairs;
     if (n.fits)
         return APUS_OK;
     why = apus_strdup(n.status == APUS_OK ? "" : apus_error_text());

@@ -20,6 +20,9 @@ typedef struct apus_train_step_params {
     apus_adapters *adapters; /* slot 0 is trained; NULL: all weights (the model was opened so) */
     uint32_t max_sequences;  /* of a micro batch, [1, APUS_TRAIN_MOST_SEQUENCES] */
     uint32_t recompute;      /* so many layers, the first ones, run again in the backward */
+    uint32_t
+        pairs; /* of these, so many pairs, the first ones, keep what the first layer reads only:
+                       it runs again once more for the second */
     float beta1, beta2, eps, decay;
     bool decay_all;    /* vectors are decayed too (plain torch.optim.AdamW) */
     const char *force; /* algorithms to force (tests); NULL: APUS_KERNEL */

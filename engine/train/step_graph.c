@@ -53,6 +53,14 @@ static void step_arrays(const apus_train_step *s, apusi_micro *b)
     };
 }
 
+/* What becomes of layer `i`, counted from 1. */
+static apus_region region_of(const apus_train_step_params *p, uint32_t i)
+{
+    if (i > p->recompute)
+        return APUS_REGION_KEPT;
+    return i % 2 && i / 2 < p->pairs ? APUS_REGION_TWICE : APUS_REGION_AGAIN;
+}
+
 static apus_status build_graph(apus_train_step *s, apusi_micro *b, apus_model_net *weights)
 {
     apus_graph *g = &b->graph;
@@ -89,12 +97,12 @@ static apus_status build_graph(apus_train_step *s, apusi_micro *b, apus_model_ne
     APUS_FORWARD(apus_graph_status(g));
     if (b->evaluation)
         return APUS_OK;
-    bool recompute[1024];
+    apus_region recompute[1024];
     const uint32_t n_regions = m->dims.layers + 1;
     if (n_regions > APUS_COUNT(recompute))
         return apus_fail(APUS_ERR_SUPPORT, "more than %zu layers", APUS_COUNT(recompute) - 1);
     for (uint32_t i = 0; i < n_regions; i++)
-        recompute[i] = i <= s->params.recompute;
+        recompute[i] = region_of(&s->params, i);
     return apus_autodiff(g, recompute, n_regions);
 }
 

@@ -166,6 +166,7 @@ static apus_status tell_plan(apusi_trainer *t)
         .device_heap = caps->heap,
         .dtype = apus_dtype_torch(types->act),
         .recomputed = t->recompute < t->model->dims.layers ? t->recompute : t->model->dims.layers,
+        .twice = t->pairs,
         .layers = t->model->dims.layers,
         .narrow = apus_plan_about(micro)->narrow,
         .seconds = per_token * run_tokens / rate,

@@ -85,10 +85,10 @@ typedef struct apusi_trainer {
     uint64_t start_step; /* of a resumed run */
     uint64_t begin_ns;
     uint64_t planned_bytes;
-    bool count_only;      /* fit.c: memory is counted and nothing made, with */
-    uint32_t clip;        /* rows cut to so many tokens; 0: not */
-    uint32_t recompute;   /* layers (step.h) */
-    const char *count_as; /* and weights of this format; NULL: as they are */
+    bool count_only;           /* fit.c: memory is counted and nothing made, with */
+    uint32_t clip;             /* rows cut to so many tokens; 0: not */
+    uint32_t recompute, pairs; /* layers, and pairs of them (step.h) */
+    const char *count_as;      /* and weights of this format; NULL: as they are */
     char torch_dtype[16]; /* of the checkpoint that is resumed; "": the flag's, or the default */
     apus_trainer_state state;
     char *best_checkpoint, *last_checkpoint;

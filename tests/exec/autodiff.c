@@ -28,7 +28,7 @@ typedef struct result {
     uint32_t matmuls, adds, dropouts;
 } result;
 
-static void run_net(result *r, const bool *recompute, uint32_t tokens)
+static void run_net(result *r, const apus_region *recompute, uint32_t tokens)
 {
     apus_graph g;
     store s = { 0 };
@@ -62,9 +62,36 @@ static void run_net(result *r, const bool *recompute, uint32_t tokens)
     store_release(&s);
 }
 
+/* Of two regions the second gets what the first makes again: the products, and the sum, of it. */
+TEST(regions_that_run_twice_give_the_same_bits)
+{
+    static const struct {
+        apus_region how[NET_LAYERS + 1];
+        uint32_t again;
+    } which[] = { { { 0, APUS_REGION_TWICE, APUS_REGION_AGAIN, APUS_REGION_AGAIN }, 3 },
+                  { { 0, APUS_REGION_AGAIN, APUS_REGION_TWICE, APUS_REGION_AGAIN }, 3 },
+                  { { 0, APUS_REGION_TWICE, APUS_REGION_AGAIN, APUS_REGION_KEPT }, 2 } };
+    static result kept, again;
+
+    if (!optest_exec())
+        return;
+    run_net(&kept, NULL, NET_T);
+    for (size_t i = 0; i < APUS_COUNT(which); i++) {
+        run_net(&again, which[i].how, NET_T);
+        CHECK(kept.dw[0][0] != 0 && !memcmp(kept.y, again.y, sizeof(kept.y)));
+        CHECK(!memcmp(kept.dx, again.dx, sizeof(kept.dx)));
+        CHECK(!memcmp(kept.dw, again.dw, sizeof(kept.dw)));
+        CHECK_EQ_U64(again.matmuls, kept.matmuls + 2 * which[i].again + 3);
+        CHECK_EQ_U64(again.adds, kept.adds + 1);
+        CHECK(again.scratch < kept.scratch);
+    }
+}
+
 TEST(recomputed_regions_give_the_same_bits)
 {
-    static const bool which[][NET_LAYERS + 1] = { { 0, 1, 1, 1 }, { 0, 0, 1, 0 }, { 0, 1, 0, 1 } };
+    static const apus_region which[][NET_LAYERS + 1] = { { 0, 1, 1, 1 },
+                                                         { 0, 0, 1, 0 },
+                                                         { 0, 1, 0, 1 } };
     static result kept, again;
 
     if (!optest_exec())

@@ -76,6 +76,7 @@ typedef struct apus_train_plan_info {
     uint64_t device_bytes, host_bytes, device_heap; /* planned peaks, and what the device has */
     const char *dtype;           /* of activations: "float32", "float16", "bfloat16" */
     uint32_t recomputed, layers; /* layers that are made again in the backward, of so many */
+    uint32_t twice;              /* of them, twice */
     bool narrow;                 /* products whose factors are rounded to 16 bits are among them */
     double seconds;              /* estimated from the first plan's work; <= 0: not known */
     const char
