@@ -350,7 +350,7 @@ static apus_status fewest(const apusi_trainer *t, trial *x, uint32_t *what, uint
 
 /* All layers are recomputed, and the run does not fit easily: as few pairs as make it fit, easily
  * if that can be had; none where they do not help. */
-static apus_status fewest_pairs(const apusi_trainer *t, trial *x, need *n, room *r)
+static apus_status fewest_pairs(const apusi_trainer *t, trial *x, need *n, apus_room *r)
 {
     const need without = *n;
 
