@@ -199,12 +199,14 @@ device=$(field gpu_info "$tmp/about")
 [ -n "$device" ] || device=$(sed -n '1s/^device *[0-9]* *//p' "$tmp/devices")
 driver=$(field gpu_driver "$tmp/about")
 [ -n "$driver" ] || driver=$(sed -n 's/^ *driver *//p' "$tmp/devices" | head -n 1)
+processor=$(field cpu_info "$tmp/about")
+build=$(field build_number "$tmp/llama")
 date=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 about() {
     echo "device: $device"
     echo "driver: $driver"
-    echo "processor: $(field cpu_info "$tmp/about"), $(nproc) threads"
-    echo "llama.cpp: build $(field build_number "$tmp/llama")"
+    [ -z "$processor" ] || echo "processor: $processor, $(nproc) threads"
+    [ -z "$build" ] || echo "llama.cpp: build $build"
     echo "date: $date; medians of $pairs interleaved pairs; model: $(basename "$model")"
     echo
 }
@@ -216,12 +218,14 @@ if [ -n "$out_folder" ]; then
     mkdir -p "$out_folder"
     cp "$tmp/bench.md" "$out_folder/bench.md"
     {
-        awk -v d="$device" -v r="$driver" -v t="$date" -v p="$pairs" -v a="$against" '
+        awk -v d="$device" -v r="$driver" -v c="$processor" -v l="$build" -v t="$date" \
+            -v p="$pairs" -v a="$against" '
             function q(x) { gsub(/["\\]/, " ", x); return "\"" x "\"" }
             BEGIN {
-                printf "{\"date\": %s, \"device\": %s, \"driver\": %s, \"pairs\": %d, ",
-                    q(t), q(d), q(r), p
-                printf "\"against\": %s, \"rows\": [\n", q(a)
+                printf "{\"date\": %s, \"device\": %s, \"driver\": %s, \"processor\": %s, ",
+                    q(t), q(d), q(r), q(c)
+                printf "\"llama_build\": %s, \"pairs\": %d, \"against\": %s, \"rows\": [\n",
+                    q(l), p, q(a)
             }'
         table json || :
         printf '\n]}\n'

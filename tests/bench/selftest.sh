@@ -128,6 +128,7 @@ says table 'llama.cpp CPU' '|        200 |        200 |    1.000 |' '0.900..1.00
 says table 'device: A' 
 says table 'driver: D 1'
 says out/bench.md 'prefill 512: f16, tok/s' '| floor'
+says out/bench.json '{"date": "2' '"processor": "A CPU"' '"llama_build": "7", "pairs": 3'
 says out/bench.json '"measure": "prefill.f16"' '"against": "llama.cpp Vulkan"' '"value": 200,' \
     '"peer": 20,' '"pairs": 3' '"ratio": 5,' '"floor": 4.7,' '"aim": 7,' '"result": "floor"'
 says models/model.f16.gguf F16

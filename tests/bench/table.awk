@@ -137,10 +137,10 @@ function bound(sense, x) {
 function print_md(text, figure, program, sense, floor, aim, verdict,    range) {
     range = pairs ? as_ratio(low) ".." as_ratio(high) : "-"
     if (against != "")
-        printf "| %-40s | %10s | %10s | %8s | %14s | %-12s |\n", text ", " unit_of(figure),
+        printf "| %-48s | %10s | %10s | %8s | %14s | %-12s |\n", text ", " unit_of(figure),
             number(ours, figure), number(theirs, figure), as_ratio(ratio), range, verdict
     else
-        printf "| %-40s | %-16s | %10s | %10s | %8s | %14s | %8s | %7s | %-11s |\n",
+        printf "| %-48s | %-16s | %10s | %10s | %8s | %14s | %8s | %7s | %-11s |\n",
             text ", " unit_of(figure), name_of(program), number(ours, figure),
             number(theirs, figure), as_ratio(ratio), range, bound(sense, floor), bound(sense, aim),
             verdict
