@@ -27,7 +27,7 @@ static void tell_folder(void *user, const char *path)
     apus_log(APUS_LOG_INFO, "The logging file will be saved in: %s/logging.jsonl", path);
 }
 
-/* Sums, what is trained, its gradients and moments are f32 whatever torch_dtype is. */
+/* Sums, what is trained and its gradients are f32 whatever torch_dtype is. */
 static void tell_numbers(const apus_train_plan_info *info)
 {
     if (strcmp(info->dtype, "float32"))
@@ -35,6 +35,25 @@ static void tell_numbers(const apus_train_plan_info *info)
     else
         apus_log(APUS_LOG_INFO, "numbers: float32%s",
                  info->narrow ? ", factors of products in 16 bits" : "");
+}
+
+static void tell_optimizer(const apus_train_plan_info *info)
+{
+    char bytes[32], coded[32], trained[32];
+
+    apusi_bytes_text(bytes, sizeof(bytes), info->moment_bytes);
+    apusi_millions_text(coded, sizeof(coded), info->n_coded);
+    apusi_millions_text(trained, sizeof(trained), info->n_trained);
+    if (info->optim == APUS_OPTIM_ADAMW)
+        apus_log(APUS_LOG_INFO, "optimizer: AdamW, moments float32, %s", bytes);
+    else if (info->n_coded)
+        apus_log(APUS_LOG_INFO, "optimizer: AdamW, moments of 8 bits for %s of %s parameters, %s",
+                 coded, trained, bytes);
+    else
+        apus_log(APUS_LOG_WARN,
+                 "optimizer: AdamW, moments float32, %s: no trained tensor has 4096 elements, "
+                 "from which on --optim adamw_8bit has an effect",
+                 bytes);
 }
 
 static void tell_memory(const apus_train_plan_info *info)
@@ -101,6 +120,7 @@ static void tell_plan(void *user, const apus_train_plan_info *info)
     apus_log(APUS_LOG_INFO, "model: %s, %s parameters, %s trained (%.4f%%)", info->model, params,
              trained, share);
     tell_numbers(info);
+    tell_optimizer(info);
     tell_memory(info);
     if (info->seconds > 0) {
         apusi_duration_text(time, sizeof(time), info->seconds);
@@ -199,6 +219,7 @@ static void model_params(apus_train_params *p, const apus_sft_options *o)
 
 static void run_params(apus_train_params *p, const apus_sft_options *o)
 {
+    p->optim = o->optim;
     p->learning_rate = o->learning_rate;
     p->warmup_ratio = o->warmup_ratio;
     p->weight_decay = o->weight_decay;

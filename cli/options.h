@@ -52,6 +52,7 @@ typedef struct apus_sft_options {
     apus_texts target_modules; /* names; all_linear is set apart */
     bool all_linear;
 
+    apus_optim optim;
     double learning_rate;
     const char *lr_scheduler_type;
     double warmup_ratio;

@@ -3,7 +3,8 @@
  * checkpoint-N/ is written as checkpoint-N.tmp, synced and renamed; a folder of that name is whole.
  *   adapter_config.json, adapter_model.safetensors   PEFT (or a model folder, for full fine-tuning)
  *   additional_config.json, args.json                as ms-swift has them
- *   optimizer.safetensors   exp_avg, exp_avg_sq (n) f32: the trained slab's order
+ *   optimizer.safetensors   exp_avg, exp_avg_sq (n) f32: the trained slab's order; of 8 bits those
+ *   of what keeps f32, state1, state2 u8, their absmax (2, blocks) f32, runs (op/adamw_8bit.h)
  *   trainer_state.json      transformers' state and log history
  *   apus_state.json         format version, step, seeds, sums since the last log, loss scale,
  *   choices and hash, and the tune file that they were made by */
@@ -18,33 +19,40 @@
 
 #define FORMAT_VERSION 1
 
-static apus_status read_moment(const apusi_trainer *t, int which, float **out)
-{
-    const apus_buffer *b = apus_train_moment(t->step, which);
-
-    *out = apus_alloc(b->bytes);
-    return *out ? apus_buffer_read(t->model->gpu, b, 0, *out, b->bytes) : APUS_ERR_MEMORY;
-}
+static const char *const optims[] = {
+    [APUS_OPTIM_ADAMW] = "adamw_torch",
+    [APUS_OPTIM_ADAMW_8BIT] = "adamw_8bit",
+};
 
 static apus_status write_optimizer(const apusi_trainer *t, const char *folder)
 {
     apus_status st;
-    float *m = NULL, *v = NULL;
+    apusi_moment all[APUSI_MOST_MOMENTS];
+    apus_safetensors_entry e[APUSI_MOST_MOMENTS] = { 0 };
+    void *data[APUSI_MOST_MOMENTS] = { 0 };
     char *path = apus_path_join(folder, "optimizer.safetensors");
-    const uint64_t n = apus_train_count(t->step);
+    const size_t n = apusi_moments_list(apus_train_moments(t->step), all);
 
     if (!path)
         return APUS_ERR_MEMORY;
-    APUS_TRY(read_moment(t, 0, &m));
-    APUS_TRY(read_moment(t, 1, &v));
-    const apus_safetensors_entry e[] = {
-        { .name = "exp_avg", .dtype = APUS_F32, .n_dims = 1, .dims = { n }, .data = m },
-        { .name = "exp_avg_sq", .dtype = APUS_F32, .n_dims = 1, .dims = { n }, .data = v },
-    };
-    APUS_TRY(apus_safetensors_write(path, e, 2, NULL, 0));
+    for (size_t i = 0; i < n; i++) {
+        const apus_buffer *b = all[i].buffer;
+        data[i] = apus_alloc(b->bytes);
+        if (!data[i])
+            APUS_TRY(APUS_ERR_MEMORY);
+        APUS_TRY(apus_buffer_read(t->model->gpu, b, 0, data[i], b->bytes));
+        e[i] = (apus_safetensors_entry) {
+            .name = all[i].name,
+            .dtype = all[i].dtype,
+            .n_dims = 1,
+            .dims = { b->bytes / apus_dtype_of(all[i].dtype)->block_bytes },
+            .data = data[i],
+        };
+    }
+    APUS_TRY(apus_safetensors_write(path, e, n, NULL, 0));
 fail:
-    apus_free(m);
-    apus_free(v);
+    for (size_t i = 0; i < n; i++)
+        apus_free(data[i]);
     apus_free(path);
     return st;
 }
@@ -64,6 +72,7 @@ static apus_status write_own_state(apusi_trainer *t, uint64_t step, const char *
     cJSON_AddNumberToObject(s, "step", (double)step);
     cJSON_AddNumberToObject(s, "seed", (double)t->p->seed);
     cJSON_AddNumberToObject(s, "data_seed", (double)t->p->data.seed);
+    cJSON_AddStringToObject(s, "optim", optims[t->p->optim]);
     cJSON_AddNumberToObject(s, "n_optimizer", (double)apus_train_count(t->step));
     cJSON_AddNumberToObject(s, "tokens", (double)t->tokens);
     apus_json_add_float(s, "loss_sum", t->loss_sum);
@@ -114,7 +123,8 @@ fail:
 /* What a checkpoint takes, roughly: weights or adapter, and two moments. */
 static apus_status check_space(const apusi_trainer *t)
 {
-    const uint64_t need = 12 * apus_train_count(t->step) + (1 << 20);
+    const apus_train_memory m = apus_train_memory_of(t->step);
+    const uint64_t need = m.trained + m.moments + (1 << 20);
     uint64_t there = 0;
 
     if (apus_disk_free(t->folder, &there) == APUS_OK && there < need)
@@ -178,6 +188,20 @@ fail:
 
 /* ---- resume ---- */
 
+/* Checkpoints of before there was a choice do not say it. */
+static apus_status check_optim(const apusi_trainer *t, const cJSON *state, const char *folder)
+{
+    const char *there = apus_json_string(state, "optim", optims[APUS_OPTIM_ADAMW]);
+    const char *here = optims[t->p->optim];
+
+    if (!strcmp(there, here))
+        return APUS_OK;
+    return apus_fail(APUS_ERR_ARG,
+                     "%s was made with --optim %s and this run has --optim %s, whose state is "
+                     "another: resume with --optim %s, or begin anew from its weights with %s",
+                     folder, there, here, there, t->p->full ? "--model" : "--adapters");
+}
+
 apus_status apusi_checkpoint_types(apusi_trainer *t, const char *folder)
 {
     apus_status st = APUS_OK;
@@ -186,10 +210,12 @@ apus_status apusi_checkpoint_types(apusi_trainer *t, const char *folder)
 
     if (!path)
         return APUS_ERR_MEMORY;
-    if (!t->p->torch_dtype && apus_path_exists(path)) {
+    if (apus_path_exists(path)) {
         APUS_TRY(apus_json_read(&s, path));
-        snprintf(t->torch_dtype, sizeof(t->torch_dtype), "%s",
-                 apus_json_string(s, "torch_dtype", ""));
+        APUS_TRY(check_optim(t, s, folder));
+        if (!t->p->torch_dtype)
+            snprintf(t->torch_dtype, sizeof(t->torch_dtype), "%s",
+                     apus_json_string(s, "torch_dtype", ""));
     }
 fail:
     cJSON_Delete(s);
@@ -240,23 +266,34 @@ fail:
 }
 
 static apus_status load_moment(const apusi_trainer *t, const apus_safetensors *file,
-                               const char *name, int which)
+                               const apusi_moment *m)
 {
-    const apus_buffer *b = apus_train_moment(t->step, which);
+    const apus_buffer *b = m->buffer;
+    const apusi_moments *all = apus_train_moments(t->step);
+    const uint32_t bytes = apus_dtype_of(m->dtype)->block_bytes;
     const apus_file_tensor *x;
 
-    APUS_FORWARD(apus_safetensors_need(file, name, &x));
-    if (x->dtype != APUS_F32 || x->bytes != b->bytes)
+    APUS_FORWARD(apus_safetensors_need(file, m->name, &x));
+    if (x->dtype != m->dtype || x->bytes != b->bytes)
         return apus_fail(APUS_ERR_SHAPE,
-                         "the checkpoint's optimizer has %llu values, this run trains %llu: rank, "
+                         "the checkpoint's optimizer has %llu values of %s, this run %llu: rank, "
                          "targets or model differ",
-                         (unsigned long long)(x->bytes / 4), (unsigned long long)(b->bytes / 4));
-    return apus_buffer_write(t->model->gpu, b, 0, x->data, x->bytes);
+                         (unsigned long long)(x->bytes / bytes), m->name,
+                         (unsigned long long)(b->bytes / bytes));
+    if (b != &all->runs)
+        return apus_buffer_write(t->model->gpu, b, 0, x->data, x->bytes);
+    if (memcmp(x->data, all->table, x->bytes)) /* what the kernel reads is this run's own */
+        return apus_fail(APUS_ERR_SHAPE,
+                         "the checkpoint's optimizer has its blocks of 8 bits elsewhere: rank, "
+                         "targets or model differ");
+    return APUS_OK;
 }
 
 static apus_status load_optimizer(const apusi_trainer *t, const char *folder)
 {
     apus_status st;
+    apusi_moment all[APUSI_MOST_MOMENTS];
+    size_t n;
     apus_safetensors *file = NULL;
     char *path = apus_path_join(folder, "optimizer.safetensors"),
          *pickle = apus_path_join(folder, "optimizer.pt");
@@ -269,8 +306,9 @@ static apus_status load_optimizer(const apusi_trainer *t, const char *folder)
                            "folder with --adapters to train its weights further",
                            pickle));
     APUS_TRY(apus_safetensors_open(&file, path));
-    APUS_TRY(load_moment(t, file, "exp_avg", 0));
-    APUS_TRY(load_moment(t, file, "exp_avg_sq", 1));
+    n = apusi_moments_list(apus_train_moments(t->step), all);
+    for (size_t i = 0; i < n; i++)
+        APUS_TRY(load_moment(t, file, &all[i]));
 fail:
     apus_safetensors_close(&file);
     apus_free(path);

@@ -114,6 +114,7 @@ apus_status apusi_step_prepare(apusi_trainer *t)
                                                            .max_sequences = most,
                                                            .recompute = t->recompute,
                                                            .pairs = t->pairs,
+                                                           .optim = p->optim,
                                                            .beta1 = (float)p->adam_beta1,
                                                            .beta2 = (float)p->adam_beta2,
                                                            .eps = (float)p->adam_epsilon,
@@ -279,6 +280,11 @@ static void advise(const apusi_trainer *t, const trial *base, uint64_t most, apu
     all.batch = x.batch;
     x = *base;
     good |= try_lengths(t, &x, "", advice);
+    if (base->params.full && base->params.optim == APUS_OPTIM_ADAMW) {
+        x = *base;
+        x.params.optim = APUS_OPTIM_ADAMW_8BIT;
+        good |= tried(t, &x, most, "--optim adamw_8bit", advice);
+    }
     if (base->params.full) {
         x = *base;
         x.params.full = all.params.full = false;

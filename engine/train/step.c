@@ -12,32 +12,15 @@
 #define MOST_SCALE 16777216.0
 #define GOOD_UPDATES 2000 /* after which the loss scale doubles */
 
-static apus_status clear(apus_gpu *gpu, const apus_buffer *b)
-{
-    apus_status st = APUS_OK;
-    const uint64_t piece = 4 << 20;
-    void *zeros = apus_alloc(piece);
-
-    if (!zeros)
-        return APUS_ERR_MEMORY;
-    for (uint64_t at = 0; at < b->bytes && st == APUS_OK; at += piece)
-        st = apus_buffer_write(gpu, b, at, zeros, b->bytes - at < piece ? b->bytes - at : piece);
-    apus_free(zeros);
-    return st;
-}
-
 static apus_status make_buffers(apus_train_step *s)
 {
     apus_gpu *gpu = s->model->gpu;
 
-    APUS_FORWARD(apus_buffer_create(gpu, &s->grad, 4 * s->n, APUS_MEMORY_DEVICE, "gradients"));
-    APUS_FORWARD(apus_buffer_create(gpu, &s->m, 4 * s->n, APUS_MEMORY_DEVICE, "first moment"));
-    APUS_FORWARD(apus_buffer_create(gpu, &s->v, 4 * s->n, APUS_MEMORY_DEVICE, "second moment"));
+    APUS_FORWARD(apusi_buffer_zero(gpu, &s->grad, 4 * s->n, "gradients"));
     APUS_FORWARD(
         apus_buffer_create(gpu, &s->state, 4 * APUS_STATE_WORDS, APUS_MEMORY_HOST, "train state"));
-    APUS_FORWARD(clear(gpu, &s->grad));
-    APUS_FORWARD(clear(gpu, &s->m));
-    APUS_FORWARD(clear(gpu, &s->v));
+    APUS_FORWARD(
+        apusi_moments_create(&s->moments, s->model, s->params.adapters, s->params.optim, s->n));
     memset(s->state.host, 0, 4 * APUS_STATE_WORDS);
     return APUS_OK;
 }
@@ -115,8 +98,7 @@ void apus_train_step_destroy(apus_train_step **step)
     apus_plan_destroy(&s->update);
     apus_graph_release(&s->update_graph);
     apus_buffer_destroy(s->model->gpu, &s->grad);
-    apus_buffer_destroy(s->model->gpu, &s->m);
-    apus_buffer_destroy(s->model->gpu, &s->v);
+    apusi_moments_destroy(&s->moments, s->model->gpu);
     apus_buffer_destroy(s->model->gpu, &s->state);
     apus_str_release(&s->choices);
     apus_free(s->sort);
@@ -300,9 +282,9 @@ uint64_t apus_train_count(const apus_train_step *s)
     return s->n;
 }
 
-const apus_buffer *apus_train_moment(const apus_train_step *s, int which)
+const apusi_moments *apus_train_moments(const apus_train_step *s)
 {
-    return which ? &s->v : &s->m;
+    return &s->moments;
 }
 
 const apus_buffer *apus_train_slab(const apus_train_step *s)
@@ -317,8 +299,13 @@ const apus_buffer *apus_train_gradients(const apus_train_step *s)
 
 apus_train_memory apus_train_memory_of(const apus_train_step *s)
 {
-    return (
-        apus_train_memory) { .scratch = s->scratch, .optimizer = 12 * s->n, .trained = 4 * s->n };
+    const uint64_t moments = apusi_moments_bytes(&s->moments);
+
+    return (apus_train_memory) { .scratch = s->scratch,
+                                 .optimizer = 4 * s->n + moments,
+                                 .trained = 4 * s->n,
+                                 .moments = moments,
+                                 .coded = s->moments.coded };
 }
 
 uint64_t apus_train_choices(apus_train_step *s, const char **text)

@@ -10,6 +10,7 @@
 #include "adapters.h"
 #include "exec.h"
 #include "model.h"
+#include "moments.h"
 
 /* Of a micro batch: a grid has at most 65535 blocks of rows, of each sequence one at least. */
 #define APUS_TRAIN_MOST_SEQUENCES 32768u
@@ -23,6 +24,7 @@ typedef struct apus_train_step_params {
     uint32_t
         pairs; /* of these, so many pairs, the first ones, keep what the first layer reads only:
                        it runs again once more for the second */
+    apus_optim optim;
     float beta1, beta2, eps, decay;
     bool decay_all;    /* vectors are decayed too (plain torch.optim.AdamW) */
     const char *force; /* algorithms to force (tests); NULL: APUS_KERNEL */
@@ -53,6 +55,8 @@ typedef struct apus_train_memory {
     uint64_t scratch;   /* of the largest plan so far */
     uint64_t optimizer; /* gradients and moments */
     uint64_t trained;   /* parameters */
+    uint64_t moments;
+    uint64_t coded; /* trained elements whose moments have 8 bits */
 } apus_train_memory;
 
 apus_status apus_train_step_create(apus_train_step **out, apus_model *model,
@@ -93,9 +97,9 @@ apus_loss_scale apus_train_loss_scale(const apus_train_step *s);
 /* As a checkpoint has it.  Errors: APUS_ERR_FORMAT (no such scale). */
 apus_status apus_train_set_loss_scale(apus_train_step *s, apus_loss_scale scale);
 
-/* Optimizer state: moments m and v, n elements each (the slab's order). */
+/* Elements of the slab of what is trained, and the optimizer's state of them. */
 uint64_t apus_train_count(const apus_train_step *s);
-const apus_buffer *apus_train_moment(const apus_train_step *s, int which); /* 0: m, 1: v */
+const apusi_moments *apus_train_moments(const apus_train_step *s);
 const apus_buffer *apus_train_slab(const apus_train_step *s);
 const apus_buffer *apus_train_gradients(const apus_train_step *s);
 apus_train_memory apus_train_memory_of(const apus_train_step *s);

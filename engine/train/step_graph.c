@@ -1,7 +1,8 @@
 /* step_graph.c - the graphs of a training step, and the arrays that they read each time. */
 #include <math.h>
 
-#include "adamw.h"
+#include "adamw_8bit.h"
+#include "args/adamw_8bit.h"
 #include "autodiff.h"
 #include "gather_rows.h"
 #include "grad_norm.h"
@@ -126,11 +127,42 @@ fail:
     return st;
 }
 
-static apus_tensor *slab_tensor(apus_graph *g, const char *name, uint64_t n, apus_addr at)
+static apus_tensor *vector(apus_graph *g, const char *name, apus_dtype dtype, const apus_buffer *b)
 {
-    const uint32_t dim = (uint32_t)n;
+    const uint32_t dim = (uint32_t)(b->bytes / apus_dtype_of(dtype)->block_bytes);
 
-    return apus_graph_bound(g, name, APUS_F32, 1, &dim, at);
+    return apus_graph_bound(g, name, dtype, 1, &dim, b->address);
+}
+
+static void add_optimizer(apus_train_step *s, apus_graph *g, apus_tensor *w, apus_tensor *grad,
+                          apus_tensor *copy, apus_tensor *state)
+{
+    const apusi_moments *x = &s->moments;
+    const uint32_t runs[2] = { x->n_runs, APUS_ADAMW_RUN_WORDS };
+    apus_tensor *m = vector(g, "m", APUS_F32, &x->wide_m),
+                *v = vector(g, "v", APUS_F32, &x->wide_v);
+    const apus_adamw_params params = { .beta1 = s->params.beta1,
+                                       .beta2 = s->params.beta2,
+                                       .eps = s->params.eps,
+                                       .decay = s->params.decay,
+                                       .n_decay = (uint32_t)s->n_decay };
+
+    if (x->optim == APUS_OPTIM_ADAMW) {
+        apus_adamw(g, w, grad, m, v, copy, state, &params);
+        return;
+    }
+    apus_adamw_8bit(g, w, grad,
+                    &(apus_adamw_state) {
+                        .codes_m = vector(g, "codes of m", APUS_U8, &x->codes_m),
+                        .codes_v = vector(g, "codes of v", APUS_U8, &x->codes_v),
+                        .scales = vector(g, "scales", APUS_F32, &x->scales),
+                        .wide_m = m,
+                        .wide_v = v,
+                        .runs = apus_graph_bound(g, "runs", APUS_U32, 2, runs, x->runs.address),
+                        .n_coded = x->n_coded,
+                        .n_blocks = x->n_blocks,
+                    },
+                    copy, state, &params);
 }
 
 apus_status apusi_update_build(apus_train_step *s)
@@ -141,22 +173,16 @@ apus_status apusi_update_build(apus_train_step *s)
     if (s->n >> 32)
         return apus_fail(APUS_ERR_SUPPORT, "more than 2^32 trained parameters");
     APUS_FORWARD(apus_graph_init(g));
-    apus_tensor *grad = slab_tensor(g, "gradients", s->n, s->grad.address);
+    const uint32_t n = (uint32_t)s->n;
+    apus_tensor *w = apus_graph_bound(g, "parameters", APUS_F32, 1, &n, s->slab->address);
+    apus_tensor *grad = vector(g, "gradients", APUS_F32, &s->grad);
     apus_tensor *state = apus_graph_bound(g, "state", APUS_F32, 1, &words, s->state.address);
     apus_tensor *copy = NULL;
     if (s->copy)
-        copy = apus_graph_bound(g, "working copy", s->model->types.act, 1, grad ? grad->dims : NULL,
-                                s->copy->address);
+        copy = apus_graph_bound(g, "working copy", s->model->types.act, 1, &n, s->copy->address);
     g->prefix = "update";
     apus_grad_norm(g, grad, state);
-    apus_adamw(g, slab_tensor(g, "parameters", s->n, s->slab->address), grad,
-               slab_tensor(g, "m", s->n, s->m.address), slab_tensor(g, "v", s->n, s->v.address),
-               copy, state,
-               &(apus_adamw_params) { .beta1 = s->params.beta1,
-                                      .beta2 = s->params.beta2,
-                                      .eps = s->params.eps,
-                                      .decay = s->params.decay,
-                                      .n_decay = (uint32_t)s->n_decay });
+    add_optimizer(s, g, w, grad, copy, state);
     return apus_plan_create(&s->update, s->model->exec, g,
                             &(apus_plan_params) { .name = "update",
                                                   .force = s->params.force,

@@ -4,6 +4,7 @@
 
 #include "args/train_state.h"
 #include "embed.h"
+#include "moments.h"
 #include "step.h"
 
 #define APUSI_MAX_BUCKETS 64
@@ -31,7 +32,8 @@ struct apus_train_step {
     const apus_buffer *slab; /* trained parameters */
     const apus_buffer *copy; /* the same in the format of activations, or NULL */
     uint64_t n, n_decay;     /* elements */
-    apus_buffer grad, m, v, state;
+    apus_buffer grad, state;
+    apusi_moments moments;
     apus_loss_scale scale;
     uint64_t scratch;
     apus_str choices;

@@ -126,6 +126,7 @@ static apus_status tell_plan(apusi_trainer *t)
     const apus_memory_use use = apus_model_memory(t->model);
     const apus_caps *caps = apus_gpu_caps(t->model->gpu);
     const apus_model_types *types = &t->model->types;
+    const apus_train_memory memory = apus_train_memory_of(t->step);
     uint64_t all_tokens = 0, trained;
     char info[160];
 
@@ -169,6 +170,9 @@ static apus_status tell_plan(apusi_trainer *t)
         .twice = t->pairs,
         .layers = t->model->dims.layers,
         .narrow = apus_plan_about(micro)->narrow,
+        .optim = t->p->optim,
+        .moment_bytes = memory.moments,
+        .n_coded = memory.coded,
         .seconds = per_token * run_tokens / rate,
     };
     if (t->cb->plan)

@@ -123,7 +123,8 @@ void apusi_folder_trim(const apusi_trainer *t);
 
 /* Write checkpoint-N under a temporary name, sync, rename. */
 apus_status apusi_checkpoint_write(apusi_trainer *t, uint64_t step, double epoch, bool ended);
-/* Without --torch_dtype a run goes on with the checkpoint's: a full one's config says float32. */
+/* Without --torch_dtype a run goes on with the checkpoint's: a full one's config says float32.
+ * Errors: APUS_ERR_ARG (it was made with another --optim). */
 apus_status apusi_checkpoint_types(apusi_trainer *t, const char *folder);
 /* Algorithms are chosen as they were: by the tune file that the checkpoint holds, or by none.
  * Errors: APUS_ERR_FORMAT, APUS_ERR_SUPPORT (what it holds is no tune file), APUS_ERR_MEMORY. */

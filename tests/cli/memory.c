@@ -122,6 +122,31 @@ TEST(what_does_not_fit_says_what_would)
     child_release(&c);
 }
 
+/* Where all weights are trained, moments of 8 bits are tried, and take what a run with them
+ * plans. */
+TEST(a_smaller_optimizer_is_tried)
+{
+    static const char line[] = BIG "--per_device_train_batch_size 1 --tuner_type full "
+                                   "--gradient_checkpointing true ";
+    static const char words[] = "in its place: --optim adamw_8bit: ";
+    const char *folder = crowded(), *other = crowded();
+    child c;
+
+    if (!has_device())
+        return;
+    const double
+        all = planned(other, line),
+        less = planned(
+            other,
+            BIG "--per_device_train_batch_size 1 --tuner_type full --gradient_checkpointing true "
+                "--optim adamw_8bit ");
+    CHECK(less < all);
+    REQUIRE(run_small(&c, folder, line, 1));
+    CHECK_EQ_U64(c.code, 1);
+    CHECK(number_after(&c, words) == less);
+    child_release(&c);
+}
+
 /* Packs are made shorter, which all of them take part in. */
 TEST(packs_that_do_not_fit_say_which_would)
 {

@@ -56,6 +56,27 @@ TEST(sft_full_split_and_cadence)
     apus_args_destroy(&a);
 }
 
+TEST(sft_optimizers)
+{
+    static const struct {
+        char *word;
+        apus_optim optim;
+    } cases[] = { { "adamw_torch", APUS_OPTIM_ADAMW },
+                  { "adamw_torch_fused", APUS_OPTIM_ADAMW },
+                  { "adamw_8bit", APUS_OPTIM_ADAMW_8BIT },
+                  { "adamw_bnb_8bit", APUS_OPTIM_ADAMW_8BIT } };
+
+    for (size_t i = 0; i < APUS_COUNT(cases); i++) {
+        apus_args *a = NULL;
+        apus_sft_options o;
+        REQUIRE_OK(
+            PARSE(&a, APUS_CMD_sft, "--model", "m", "--dataset", "a", "--optim", cases[i].word));
+        REQUIRE_OK(apus_sft_options_read(&o, a));
+        CHECK(o.optim == cases[i].optim);
+        apus_args_destroy(&a);
+    }
+}
+
 TEST(sft_val_dataset_switches_the_split_off)
 {
     apus_args *a = NULL;

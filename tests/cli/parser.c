@@ -157,7 +157,12 @@ TEST(a_bad_value_names_flag_value_and_what_is_allowed)
           "--tuner_type adalora: not supported yet; supported: lora, full" },
         { "--report_to", "wandb", APUS_ERR_SUPPORT, "--report_to wandb: not supported yet" },
         { "--bf16", "true", APUS_ERR_SUPPORT, "--bf16 true: not supported yet" },
-        { "--optim", "sgd", APUS_ERR_SUPPORT, "--optim sgd: not supported yet" },
+        { "--optim", "sgd", APUS_ERR_SUPPORT,
+          "--optim sgd: not supported yet; supported: adamw_torch, adamw_torch_fused, adamw_8bit, "
+          "adamw_bnb_8bit" },
+        { "--optim", "paged_adamw_8bit", APUS_ERR_SUPPORT,
+          "--optim paged_adamw_8bit: not supported yet" },
+        { "--optim", "adam", APUS_ERR_ARG, "expected one of: adamw_torch, " },
     };
     apus_args *a = NULL;
 

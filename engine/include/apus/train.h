@@ -21,6 +21,10 @@ typedef enum apus_recompute {
     APUS_RECOMPUTE_FIT /* as few as leave a quarter of the memory, or all */
 } apus_recompute;
 
+/* AdamW with moments in f32, or in 8 bits by blocks of 256 elements (tensors of fewer than 4096
+ * elements and the embedding keep f32). */
+typedef enum apus_optim { APUS_OPTIM_ADAMW, APUS_OPTIM_ADAMW_8BIT } apus_optim;
+
 typedef struct apus_train_params {
     const char *model, *model_type, *template_name, *system, *device, *torch_dtype;
     const char *const *adapters; /* to train further: at most one */
@@ -41,6 +45,7 @@ typedef struct apus_train_params {
     const char *const *targets; /* n_targets 0: all projections */
     size_t n_targets;
 
+    apus_optim optim;
     double learning_rate, warmup_ratio, weight_decay, adam_beta1, adam_beta2, adam_epsilon,
         max_grad_norm;
     const char *lr_scheduler;
@@ -78,7 +83,10 @@ typedef struct apus_train_plan_info {
     uint32_t recomputed, layers; /* layers that are made again in the backward, of so many */
     uint32_t twice;              /* of them, twice */
     bool narrow;                 /* products whose factors are rounded to 16 bits are among them */
-    double seconds;              /* estimated from the first plan's work; <= 0: not known */
+    apus_optim optim;
+    uint64_t moment_bytes; /* of the optimizer's state */
+    uint64_t n_coded;      /* trained numbers whose moments have 8 bits, with padding */
+    double seconds;        /* estimated from the first plan's work; <= 0: not known */
     const char
         *advice; /* NULL; if the run does not fit, lines about what would: then only names and
                            bytes are set besides, and apus_train ends with APUS_ERR_MEMORY */
