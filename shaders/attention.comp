@@ -4,16 +4,17 @@
  *   q (T, H*E)  k, v: rows of (K*E) by page  ->  o (T, H*E), lse (T, H) f32;  the others f32, f16
  *   or bf16
  *
- * One pass with a running maximum and sum: Dao, FlashAttention-2, 2023 (arXiv:2307.08691),
- * algorithm 1.
+ * One pass with a running maximum and sum: Dao et al., FlashAttention, 2022 (arXiv:2205.14135),
+ * and Dao, FlashAttention-2, 2023 (arXiv:2307.08691), algorithm 1.
+ * SOFTCAP: a score s is cap * tanh(s / cap), before the mask (Gemma 2, arXiv:2408.00118).
+ * SINKS: a learned logit of each head stands in the sum below the fraction, without a value
+ * (gpt-oss model card, arXiv:2508.10925): the running sum starts with it.
  * A workgroup takes a block of rows of one sequence and one key-value head; a lane owns query rows
  * (token, head of the group), so that every address of a key or a value is the same for all
  * lanes, and no lane needs another.  Where registers are few (GPUs), SPLIT lanes share each row.
  * The same shader serves prefill, decode and training. */
 #extension GL_GOOGLE_include_directive : require
 #include "attention.glsl"
-
-const float NONE = -3.0e38;
 
 vec4 o[TM * OWN];
 float top[TM], sum[TM];
@@ -35,6 +36,17 @@ void store(uint lane, uint part, uint lanes, uint kv, uint first, uint n)
     }
 }
 
+/* Nothing was seen by the t-th row yet, but its head's sink. */
+void start(uint t, uint head)
+{
+    top[t] = NONE;
+    sum[t] = 0.0;
+    if (SINKS == 1) {
+        top[t] = BufF(p.sinks).v[head];
+        sum[t] = 1.0;
+    }
+}
+
 void main()
 {
     const uint lane = lane_of() / SPLIT, part = lane_of() % SPLIT, kv = gl_WorkGroupID.y;
@@ -50,10 +62,9 @@ void main()
 
     [[unroll]] for (uint t = 0; t < TM; t++) {
         const uint r = min(t * lanes + lane, n * GROUP - 1), row = first + r / GROUP;
-        const uint at = head_index(row, p.heads, kv * GROUP + r % GROUP, part);
+        const uint head = kv * GROUP + r % GROUP, at = head_index(row, p.heads, head, part);
         own[t] = at;
-        top[t] = NONE;
-        sum[t] = 0.0;
+        start(t, head);
         pos[t] = BufU(p.pos).v[row];
         [[unroll]] for (uint e = 0; e < OWN; e++) {
             q[t * OWN + e] = apus_load4(TYPE, p.q, at + e * SPLIT) * p.scale;
@@ -85,7 +96,7 @@ void main()
                 }
             }
             [[unroll]] for (uint t = 0; t < TM; t++)
-                x[t * KEYS + j] = across(x[t * KEYS + j]);
+                x[t * KEYS + j] = capped(across(x[t * KEYS + j]));
         }
         [[unroll]] for (uint t = 0; t < TM; t++) {
             float most = top[t], add = 0.0;

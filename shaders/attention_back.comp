@@ -1,6 +1,7 @@
 #version 450
 /* Gradient of attention with respect to the queries.  With P = exp(scale q.k - lse), dP = do . v,
- * dot = do . o and dS = P (dP - dot):
+ * dot = do . o and dS = P (dP - dot), times 1 - (s / cap)^2 where a score s was capped (SOFTCAP);
+ * with sinks lse has them, and nothing else changes:
  *
  *   d_q[t,h] = acc[t,h] + scale * sum_j dS[t,j] k[j]
  *
@@ -99,10 +100,9 @@ void main()
         [[unroll]] for (uint t = 0; t < TM; t++)
             [[unroll]] for (uint j = 0; j < KEYS; j++) {
                 const uint i = t * KEYS + j;
-                const float score = across(x[i]), d_prob = across(y[i]);
-                x[i] = sees(pos[t], j0 + j, n_keys)
-                           ? exp(score - lse[t]) * (d_prob - dot_o[t]) * p.scale
-                           : 0.0;
+                const float score = capped(across(x[i])), d_prob = across(y[i]);
+                const float d = exp(score - lse[t]) * (d_prob - dot_o[t]);
+                x[i] = sees(pos[t], j0 + j, n_keys) ? uncapped(d, score) * p.scale : 0.0;
             }
         read_again();
         [[unroll]] for (uint e = 0; e < OWN; e++)

@@ -59,9 +59,10 @@ void add_heads(uint at, bool seen, uint own, uint part)
             dots(e, own, part, q_at, o_at, x, y);
     read_again();
     [[unroll]] for (uint h = 0; h < TM; h++) {
-        const float score = across(x[h]), d_prob = across(y[h]);
+        const float score = capped(across(x[h])), d_prob = across(y[h]);
         x[h] = seen ? exp(score - BufF(p.lse).v[at + h]) : 0.0;
-        y[h] = seen ? x[h] * (d_prob - BufF(p.dot).v[at + h]) * p.scale : 0.0;
+        const float d = x[h] * (d_prob - BufF(p.dot).v[at + h]);
+        y[h] = seen ? uncapped(d, score) * p.scale : 0.0;
     }
     [[unroll]] for (uint e = 0; e < OWN; e++)
         [[unroll]] for (uint h = 0; h < TM; h++) {

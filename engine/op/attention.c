@@ -1,6 +1,7 @@
 /* attention.c - attention: blocks, builder, dispatch, gradient rule. */
 #include "attention.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -9,6 +10,8 @@
 #include "op.h"
 
 #define GPU_LANES 128 /* of a workgroup where rows are split; twice as many at most */
+
+enum { IN_SINKS = APUSI_ATTENTION_IN, N_IN };
 
 /* Narrow subgroups are Intel's: a lane has 128 registers there, elsewhere twice as many or more. */
 static bool few_registers(const apus_caps *caps)
@@ -29,15 +32,15 @@ static uint32_t split_of(const apus_caps *caps, uint32_t head_dim)
     return split;
 }
 
-static bool split_fits(const apus_caps *caps, const void *problem)
+bool apusi_attention_split_fits(const apus_caps *caps, const void *problem)
 {
-    const uint32_t *head_dim = problem;
+    const apusi_attention_case *c = problem;
 
     return caps->subgroup_shuffle && caps->max_invocations >= 2 * GPU_LANES &&
-           split_of(caps, *head_dim) > 1;
+           split_of(caps, c->head_dim) > 1;
 }
 
-static bool split_chosen(const apus_caps *caps, const void *problem)
+bool apusi_attention_split_chosen(const apus_caps *caps, const void *problem)
 {
     (void)problem;
     return caps->device_class == APUS_CLASS_GPU;
@@ -64,7 +67,9 @@ uint32_t apus_attention_block_tokens(const apus_caps *caps, uint32_t heads, uint
                                      uint32_t head_dim, uint32_t max_rows)
 {
     const uint32_t group = heads / kv_heads, lanes = caps->subgroup;
-    const bool split = split_chosen(caps, NULL) && split_fits(caps, &head_dim);
+    const apusi_attention_case c = { .head_dim = head_dim };
+    const bool split =
+        apusi_attention_split_chosen(caps, &c) && apusi_attention_split_fits(caps, &c);
     const uint32_t tm = head_dim > 128 || split ? 1 : rows_a_lane(lanes, group);
     const uint32_t tokens = (split ? GPU_LANES / split_of(caps, head_dim) : lanes * tm) / group;
 
@@ -86,39 +91,34 @@ uint32_t apus_blocks_fill(uint32_t *blocks, const uint32_t *first_row, const uin
 
 /* split: a row over several lanes of a larger workgroup; lane: a lane has whole rows. */
 static const apus_variant variants[] = {
-    { "split", "attention", .fits = split_fits, .chosen = split_chosen },
+    { "split", "attention", .fits = apusi_attention_split_fits,
+      .chosen = apusi_attention_split_chosen },
     { "lane", "attention" },
 };
 
-static const uint32_t narrow_head = 64, wide_head = 128;
+static const apusi_attention_case narrow_head = { .head_dim = 64 }, wide_head = { .head_dim = 128 };
 static const apus_op_problem problems[] = {
     { "heads of 64", &narrow_head },
     { "heads of 128", &wide_head },
 };
 
-const apus_op_choices apusi_attention_choices = { variants, APUS_COUNT(variants), problems,
-                                                  APUS_COUNT(problems) };
+static const apus_op_choices choices = { variants, APUS_COUNT(variants), problems,
+                                         APUS_COUNT(problems) };
 
-apus_status apusi_attention_spread(apus_lower *l, const char *op, const apus_node *n,
-                                   apusi_attention_lanes *out)
+apusi_attention_lanes apusi_attention_spread(const apus_caps *caps, const apus_node *n, bool split)
 {
     const struct apusi_attention_attr *a = n->attr;
-    const uint32_t group = a->p.heads / a->p.kv_heads, subgroup = l->caps->subgroup;
-    const uint64_t rows = (uint64_t)a->s.block_tokens * group;
-    const apus_variant *v = NULL;
-    char what[64];
+    const uint64_t rows = (uint64_t)a->s.block_tokens * (a->p.heads / a->p.kv_heads);
+    apusi_attention_lanes out = { .split = 1, .lanes = caps->subgroup };
 
-    snprintf(what, sizeof(what), "%u of %u", group, a->p.head_dim);
-    APUS_FORWARD(apus_choose(l, op, variants, APUS_COUNT(variants), &a->p.head_dim, what, &v));
-    *out = (apusi_attention_lanes) { .split = 1, .lanes = subgroup };
-    if (v == &variants[0]) {
-        out->split = split_of(l->caps, a->p.head_dim);
-        out->few = few_registers(l->caps);
-        const uint64_t lanes = apus_round_up(rows * out->split, subgroup);
-        out->lanes = lanes < 2 * GPU_LANES ? (uint32_t)lanes : 2 * GPU_LANES;
+    if (split) {
+        out.split = split_of(caps, a->p.head_dim);
+        out.few = few_registers(caps);
+        const uint64_t lanes = apus_round_up(rows * out.split, caps->subgroup);
+        out.lanes = lanes < 2 * GPU_LANES ? (uint32_t)lanes : 2 * GPU_LANES;
     }
-    out->rows = (uint32_t)apus_ceil_div(rows * out->split, out->lanes);
-    return APUS_OK;
+    out.rows = (uint32_t)apus_ceil_div(rows * out.split, out.lanes);
+    return out;
 }
 
 /* Kernels count the vec4s of a tensor in 31 bits. */
@@ -127,40 +127,64 @@ static bool indexed(const apus_tensor *t)
     return (uint64_t)apus_tensor_rows(t) * apus_tensor_cols(t) / 4 <= INT32_MAX;
 }
 
-apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
-                            const apus_sequences *s, const apus_attention_params *p,
-                            apus_tensor **lse)
+static apus_status check(const apus_tensor *q, const apus_tensor *k, const apus_tensor *v,
+                         const apus_attention_params *p)
 {
-    struct apusi_attention_attr attr = { *p, *s };
-    apus_tensor *in[] = { q, k, v, s->pos, s->seq, s->base, s->length, s->pages, s->blocks };
-    apus_tensor *out;
-    apus_node *n;
-
-    if (!q || !k || !v || !s->pos || !s->blocks)
-        return NULL;
     if (p->head_dim % 4 || p->head_dim < 4 || p->head_dim > 256 || p->heads % p->kv_heads ||
         apus_tensor_cols(q) != p->heads * p->head_dim ||
         apus_tensor_cols(k) != p->kv_heads * p->head_dim ||
         apus_tensor_cols(v) != apus_tensor_cols(k) || k->dtype != v->dtype ||
         !apus_dtype_is_plain(k->dtype) || !apus_dtype_is_plain(q->dtype))
-        return apus_graph_fail(g, APUS_ERR_SHAPE,
-                               "attention: %u heads, %u of keys, size %u, q has %u columns, "
-                               "k %u",
-                               p->heads, p->kv_heads, p->head_dim, apus_tensor_cols(q),
-                               apus_tensor_cols(k));
+        return apus_fail(
+            APUS_ERR_SHAPE, "attention: %u heads, %u of keys, size %u, q has %u columns, k %u",
+            p->heads, p->kv_heads, p->head_dim, apus_tensor_cols(q), apus_tensor_cols(k));
     if (!indexed(q) || !indexed(k))
-        return apus_graph_fail(
-            g, APUS_ERR_SHAPE, "attention: %u rows of %u or %u of %u are too many to index",
+        return apus_fail(
+            APUS_ERR_SHAPE, "attention: %u rows of %u or %u of %u are too many to index",
             apus_tensor_rows(q), apus_tensor_cols(q), apus_tensor_rows(k), apus_tensor_cols(k));
+    if (!(p->softcap >= 0 && p->softcap <= FLT_MAX))
+        return apus_fail(
+            APUS_ERR_ARG,
+            "attention: scores cannot be capped at %g, only at a finite number above 0",
+            (double)p->softcap);
+    if (p->sinks && (p->sinks->dtype != APUS_F32 || apus_tensor_count(p->sinks) != p->heads))
+        return apus_fail(APUS_ERR_SHAPE, "attention: %s has to be %u sinks in f32, one a head",
+                         p->sinks->name, p->heads);
+    return APUS_OK;
+}
+
+apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
+                            const apus_sequences *s, const apus_attention_params *p,
+                            apus_tensor **lse)
+{
+    struct apusi_attention_attr attr = { .p = *p, .s = *s, .lse = lse != NULL };
+    apus_tensor *in[] = {
+        q, k, v, s->pos, s->seq, s->base, s->length, s->pages, s->blocks, p->sinks
+    };
+    apus_tensor *out;
+    apus_node *n;
+
+    if (!q || !k || !v || !s->pos || !s->blocks)
+        return NULL;
+    const apus_status st = check(q, k, v, p);
+    if (st != APUS_OK)
+        return apus_graph_fail(g, st, "%s", apus_error_text());
     if (attr.p.scale == 0)
         attr.p.scale = 1.0f / sqrtf((float)p->head_dim);
-    n = apus_graph_node(g, &apus_op_attention, &attr, sizeof(attr), in, APUSI_ATTENTION_IN);
+    n = apus_graph_node(g, &apus_op_attention, &attr, sizeof(attr), in, N_IN);
     out = apus_node_output(g, n, q->dtype, 2, q->dims, q->rows);
     if (lse)
         *lse = apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { q->dims[0], p->heads }, q->rows);
     if (lse && *lse)
         (*lse)->wants_grad = false; /* it serves the gradient of the values only */
     return out;
+}
+
+static apus_tensor *lse_of(const apus_node *n)
+{
+    const struct apusi_attention_attr *a = n->attr;
+
+    return a->lse ? n->out[1] : NULL;
 }
 
 struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_node *n)
@@ -184,6 +208,7 @@ struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_
         .max_pages = a->s.max_pages,
         .window = a->p.window,
         .scale = a->p.scale,
+        .softcap = a->p.softcap,
     };
 }
 
@@ -193,7 +218,7 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ui
     const struct apusi_attention_attr *a = n->attr;
     const uint32_t group = a->p.heads / a->p.kv_heads, e = a->p.head_dim, own = e / s->split;
 
-    d->n_spec = 11;
+    d->n_spec = 13;
     d->spec[0] = s->lanes;
     d->spec[1] = e / 4;
     d->spec[2] = s->rows;
@@ -205,6 +230,8 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ui
     d->spec[8] = s->split;
     d->spec[9] = !s->few || own <= most;
     d->spec[10] = n->in[APUSI_Q]->dtype;
+    d->spec[11] = a->p.softcap != 0;
+    d->spec[12] = 0; /* sinks */
     d->groups[0] = a->s.max_blocks;
     d->groups[1] = a->p.kv_heads;
     d->live = (apus_rows) { APUS_VAR_BLOCKS, 0, a->s.max_blocks, 1 };
@@ -214,17 +241,24 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ui
 
 static apus_status record(apus_lower *l, const apus_node *n)
 {
+    const struct apusi_attention_attr *a = n->attr;
+    const apusi_attention_case c = { a->p.head_dim };
     struct apus_attention_args args = apusi_attention_args(l, n);
     struct apus_attention_push push = { .step = l->step };
     const apus_tensor *q = n->in[APUSI_Q];
-    apusi_attention_lanes s;
     apus_dispatch d = { .kernel = "attention", .push = &push, .push_bytes = sizeof(push) };
+    const apus_variant *v = NULL;
+    char what[64];
 
-    APUS_FORWARD(apusi_attention_spread(l, "attention", n, &s));
+    snprintf(what, sizeof(what), "%u of %u", a->p.heads / a->p.kv_heads, a->p.head_dim);
+    APUS_FORWARD(apus_choose(l, "attention", variants, APUS_COUNT(variants), &c, what, &v));
+    const apusi_attention_lanes s = apusi_attention_spread(l->caps, n, v == &variants[0]);
     args.o = apus_address(l, n->out[0]);
-    args.lse = n->n_out > 1 ? apus_address(l, n->out[1]) : 0;
+    args.lse = apus_address(l, lse_of(n));
+    args.sinks = apus_address(l, n->in[IN_SINKS]);
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
     apusi_attention_spec(n, &s, 24, &d);
+    d.spec[12] = n->in[IN_SINKS] != NULL;
     d.flops = 2.0 * q->dims[0] * q->dims[0] * q->dims[1];
     d.moved = 2.0 * (double)q->bytes;
     d.rough = true; /* the work depends on the lengths of the sequences */
@@ -234,15 +268,16 @@ static apus_status record(apus_lower *l, const apus_node *n)
 static void backward(apus_graph *g, apus_node *n)
 {
     const struct apusi_attention_attr *a = n->attr;
+    apus_attention_params p = a->p;
 
-    if (n->n_out < 2) {
+    p.sinks = n->in[IN_SINKS];
+    if (!a->lse) {
         apus_graph_fail(g, APUS_ERR_ARG,
                         "attention: the gradient needs the log-sum-exp of the forward");
         return;
     }
     apus_attention_back(g, n->in[APUSI_Q], n->in[APUSI_K], n->in[APUSI_V], n->out[0], n->out[1],
-                        n->out[0]->grad, &a->s, &a->p);
+                        n->out[0]->grad, &a->s, &p);
 }
 
-const apus_op_def apus_op_attention = { "attention", record, backward, false,
-                                        &apusi_attention_choices };
+const apus_op_def apus_op_attention = { "attention", record, backward, false, &choices };

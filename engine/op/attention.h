@@ -26,6 +26,9 @@ typedef struct apus_attention_params {
     float scale;              /* of the scores; 0: 1 / sqrt(head_dim) */
     uint32_t window;          /* a row at p sees keys j with p - j < window; 0: all before it */
     bool bidirectional;       /* keys behind the row are seen as well */
+    float softcap;            /* a score s counts as softcap * tanh(s / softcap); 0: as it is */
+    apus_tensor *sinks;       /* (heads) f32: a logit of each head that takes part in the sum of the
+                                 softmax and has no value; NULL: none */
 } apus_attention_params;
 
 /* Rows of a block so that a subgroup's lanes are well used: 1 where max_rows is 1. */
@@ -40,10 +43,12 @@ uint32_t apus_blocks_fill(uint32_t *blocks, const uint32_t *first_row, const uin
  *   q (T, heads * head_dim) f32, f16 or bf16
  *   k, v (rows, kv_heads * head_dim): activations of the step, or caches, of f32, f16 or bf16
  *   ->  (T, heads * head_dim) like q;  *lse (T, heads) f32: log of the sum of exp(scores), for the
- *       gradient (lse may be NULL)
+ *       gradient, that of the sinks included (lse may be NULL)
  *
- * Nothing of size T * T is stored.  Gradient: q, k, v, where k and v are the step's own rows.
- * Errors: APUS_ERR_SHAPE.  Dao 2023, arXiv:2307.08691. */
+ * Nothing of size T * T is stored.  Gradient: q, k, v, where k and v are the step's own rows, and sinks (added to grad_into).
+ * Errors: APUS_ERR_SHAPE, APUS_ERR_ARG (a cap below 0 or not finite).  Dao et al. 2022 and 2023,
+ * arXiv:2205.14135, arXiv:2307.08691; caps: Gemma 2, arXiv:2408.00118;
+ * sinks: gpt-oss, arXiv:2508.10925. */
 apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
                             const apus_sequences *s, const apus_attention_params *p,
                             apus_tensor **lse);

@@ -1,7 +1,10 @@
 /* attention_back.c - gradient of attention: builder and its two dispatches. */
 #include "attention_back.h"
 
+#include <stdio.h>
+
 #include "attention_problem.h"
+#include "attention_sinks_back.h"
 #include "op.h"
 
 enum { IN_D_O = APUSI_ATTENTION_IN, IN_O, IN_LSE, N_IN };
@@ -11,7 +14,7 @@ void apus_attention_back(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_ten
                          apus_tensor *o, apus_tensor *lse, apus_tensor *d_o,
                          const apus_sequences *s, const apus_attention_params *p)
 {
-    const struct apusi_attention_attr attr = { *p, *s };
+    const struct apusi_attention_attr attr = { .p = *p, .s = *s };
     apus_tensor *in[] = { q,         k,        v,         s->pos, s->seq, s->base,
                           s->length, s->pages, s->blocks, d_o,    o,      lse };
     apus_node *n;
@@ -27,11 +30,30 @@ void apus_attention_back(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_ten
     apus_tensor *d_q = apus_node_output(g, n, q->dtype, 2, q->dims, q->rows);
     apus_tensor *d_k = apus_node_output(g, n, k->dtype, 2, k->dims, k->rows);
     apus_tensor *d_v = apus_node_output(g, n, v->dtype, 2, v->dims, v->rows);
-    apus_node_output(g, n, APUS_F32, 2, lse->dims, lse->rows); /* rowsum(d_o * o) */
+    apus_tensor *dot =
+        apus_node_output(g, n, APUS_F32, 2, lse->dims, lse->rows); /* rowsum(d_o * o) */
     apus_add_grad(g, q, d_q);
     apus_add_grad(g, k, d_k);
     apus_add_grad(g, v, d_v);
+    if (p->sinks && p->sinks->wants_grad)
+        apus_attention_sinks_back(g, p->sinks, lse, dot);
 }
+
+/* As in attention.c. */
+static const apus_variant variants[] = {
+    { "split", "attention_back", .fits = apusi_attention_split_fits,
+      .chosen = apusi_attention_split_chosen },
+    { "lane", "attention_back" },
+};
+
+static const apusi_attention_case narrow_head = { .head_dim = 64 }, wide_head = { .head_dim = 128 };
+static const apus_op_problem problems[] = {
+    { "heads of 64", &narrow_head },
+    { "heads of 128", &wide_head },
+};
+
+static const apus_op_choices choices = { variants, APUS_COUNT(variants), problems,
+                                         APUS_COUNT(problems) };
 
 /* Heads of a group whose sums a lane makes side by side: none waits for another's. */
 static uint32_t heads_at_once(uint32_t group)
@@ -49,12 +71,16 @@ static apus_status record(apus_lower *l, const apus_node *n)
     struct apus_attention_args args = apusi_attention_args(l, n);
     struct apus_attention_push push = { .step = l->step };
     const apus_tensor *q = n->in[APUSI_Q], *k = n->in[APUSI_K];
-    apusi_attention_lanes s;
+    const apusi_attention_case c = { .head_dim = a->p.head_dim };
     apus_dispatch d = { .kernel = "attention_back", .push = &push, .push_bytes = sizeof(push) };
     apus_access access[N_IN + 4];
     uint32_t n_access = 0;
+    const apus_variant *v = NULL;
+    char what[64];
 
-    APUS_FORWARD(apusi_attention_spread(l, "attention_back", n, &s));
+    snprintf(what, sizeof(what), "%u of %u", a->p.heads / a->p.kv_heads, a->p.head_dim);
+    APUS_FORWARD(apus_choose(l, "attention_back", variants, APUS_COUNT(variants), &c, what, &v));
+    const apusi_attention_lanes s = apusi_attention_spread(l->caps, n, v == &variants[0]);
     args.o = apus_address(l, n->in[IN_O]);
     args.lse = apus_address(l, n->in[IN_LSE]);
     args.d_o = apus_address(l, n->in[IN_D_O]);
@@ -105,5 +131,4 @@ static apus_status record(apus_lower *l, const apus_node *n)
     return apus_emit(l, &d);
 }
 
-const apus_op_def apus_op_attention_back = { "attention_back", record, NULL, false,
-                                             &apusi_attention_choices };
+const apus_op_def apus_op_attention_back = { "attention_back", record, NULL, false, &choices };

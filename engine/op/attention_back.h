@@ -4,8 +4,8 @@
 
 #include "attention.h"
 
-/* Add the gradients of q, k and v.  k and v are activations of T rows, pages the identity, base the
- * first row of each sequence.
+/* Add the gradients of q, k and v, and of p->sinks where they want one.  k and v are activations of
+ * T rows, pages the identity, base the first row of each sequence.
  *
  *   q, o, d_o (T, heads * head_dim)  k, v (T, kv_heads * head_dim)  lse (T, heads) f32;
  *   the others of one format: f32, f16 or bf16

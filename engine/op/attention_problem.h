@@ -11,7 +11,13 @@
 struct apusi_attention_attr {
     apus_attention_params p;
     apus_sequences s;
+    bool lse; /* the log-sum-exp is the forward's second output */
 };
+
+/* What the algorithms are chosen by. */
+typedef struct apusi_attention_case {
+    uint32_t head_dim;
+} apusi_attention_case;
 
 /* The first inputs of both nodes. */
 enum {
@@ -36,11 +42,11 @@ typedef struct apusi_attention_lanes {
     uint32_t rows;  /* rows of query heads that `split` lanes take: of block_tokens tokens */
     bool few;       /* a lane has few registers for its part of a row */
 } apusi_attention_lanes;
-/* The algorithms, at heads of some sizes. */
-extern const apus_op_choices apusi_attention_choices;
-/* Choose for `op` ("attention", "attention_back").  Errors: those of apus_choose. */
-apus_status apusi_attention_spread(apus_lower *l, const char *op, const apus_node *n,
-                                   apusi_attention_lanes *out);
+/* Whether lanes can share rows of the apusi_attention_case, and whether they should. */
+bool apusi_attention_split_fits(const apus_caps *caps, const void *problem);
+bool apusi_attention_split_chosen(const apus_caps *caps, const void *problem);
+/* The lanes, with rows over several of them (which must fit) or not. */
+apusi_attention_lanes apusi_attention_spread(const apus_caps *caps, const apus_node *n, bool split);
 /* Arguments and specialization constants that both directions have. */
 struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_node *n);
 /* Where registers are few, a lane keeps its part of its own rows if that is at most `most` numbers

@@ -21,6 +21,9 @@ const uint OWN = E4 / SPLIT; /* vec4s of a row that a lane has: every SPLIT-th, 
 /* Where even the addresses of what is read again would fill the registers. */
 const bool ONE_BY_ONE = KEEP == 0 && OWN > 5;
 layout(constant_id = 10) const uint TYPE = APUS_F32; /* of all but k, v, lse and dot */
+layout(constant_id = 11) const uint SOFTCAP = 0;     /* 1: scores are capped */
+layout(constant_id = 12) const uint SINKS = 0;       /* 1: a logit of each head in the sum */
+const float NONE = -3.0e38; /* the score of a key that is not seen */
 layout(push_constant) uniform Push { apus_attention_push push; };
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly
     buffer BufArgs { apus_attention_args v; };
@@ -68,6 +71,33 @@ void read_again()
 {
     if (KEEP == 0)
         subgroupMemoryBarrierBuffer();
+}
+
+/* tanh with an error relative to it (2.4 * 2^-24 and what exp has): for a small x the quotient of
+ * exponentials, as drivers make it, has none of its digits.  Moshier, Cephes, tanhf. */
+float relative_tanh(float x)
+{
+    const float s = x * x, far = 1.0 - 2.0 / (exp(2.0 * abs(x)) + 1.0);
+    const float near = fma(fma(fma(fma(-5.70498872745e-3, s, 2.06390887954e-2), s,
+                                   -5.37397155531e-2), s, 1.33314422036e-1), s,
+                           -3.33332819422e-1) * s;
+
+    return abs(x) < 0.625 ? fma(near, x, x) : x < 0.0 ? -far : far;
+}
+
+/* A score as softmax takes it: cap * tanh(score / cap) where there is a cap. */
+float capped(float score)
+{
+    return SOFTCAP == 1 ? p.softcap * relative_tanh(score / p.softcap) : score;
+}
+
+/* The gradient of a score, given that of the capped one. */
+float uncapped(float d, float capped_score)
+{
+    if (SOFTCAP == 0)
+        return d;
+    const float share = capped_score / p.softcap;
+    return d * (1.0 - share * share);
 }
 
 bool sees(uint pos, uint key, uint n_keys)

@@ -9,8 +9,9 @@ static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_t
 {
     const step_shape *p = t->params;
     const apus_sequences s = step_sequences(p, in, IN_SEQS);
+    const apus_attention_params params = attention_params(p, &p->p, in);
 
-    outs[0] = apus_attention(g, in[IN_Q], in[IN_K], in[IN_V], &s, &p->p, &outs[1]);
+    outs[0] = apus_attention(g, in[IN_Q], in[IN_K], in[IN_V], &s, &params, &outs[1]);
 }
 
 static void define(const optest *t, const double *const *in, double **out, double **mag,
@@ -63,8 +64,11 @@ TEST(keys_of_the_step)
         CASE("bidirectional window", 2, 1, 12, .p.bidirectional = true, .p.window = 4, .n = 2,
              .rows = { 21, 6 }),
         CASE("scale", 2, 1, 16, .p.scale = 0.5f, .n = 1, .rows = { 10 }),
+        CASE("head size 32", 2, 1, 32, .n = 2, .rows = { 11, 2 }),
         CASE("head size 80", 2, 1, 80, .n = 2, .rows = { 9, 3 }),
+        CASE("head size 96", 2, 2, 96, .n = 1, .rows = { 7 }),
         CASE("head size 128", 3, 1, 128, .n = 1, .rows = { 18 }),
+        CASE("head size 192", 2, 1, 192, .n = 1, .rows = { 5 }),
         CASE("head size 256", 2, 2, 256, .n = 1, .rows = { 6 }),
     };
 
@@ -72,6 +76,27 @@ TEST(keys_of_the_step)
         return;
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, STORED, 1u << IN_Q | 1u << IN_K | 1u << IN_V);
+}
+
+TEST(caps_and_sinks)
+{
+    optest cases[] = {
+        CASE("capped, packed, spare rows", 3, 1, 16, .p.softcap = 2, .n = 2, .rows = { 13, 7 },
+             .spare = 3),
+        CASE("sinks, packed, spare rows", 4, 2, 16, .sinks = true, .n = 3, .rows = { 1, 19, 6 },
+             .spare = 4),
+        CASE("capped and sinks, window", 3, 3, 12, .p.softcap = 1.5f, .p.window = 4, .sinks = true,
+             .n = 2, .rows = { 11, 5 }),
+        CASE("a cap that hardly bends", 3, 1, 16, .p.softcap = 50, .n = 1, .rows = { 9 }),
+        CASE("a cap that all reach", 3, 1, 16, .p.softcap = 0.125f, .n = 1, .rows = { 9 }),
+        CASE("both ways, wider heads", 4, 2, 32, .p.softcap = 3, .p.bidirectional = true,
+             .sinks = true, .n = 2, .rows = { 10, 3 }),
+    };
+
+    if (!optest_gpu())
+        return;
+    optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, 2, 1u << IN_Q | 1u << IN_K | 1u << IN_V);
 }
 
 TEST(keys_of_a_cache)
@@ -102,4 +127,30 @@ TEST(keys_of_a_cache)
         return;
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, STORED, 1u << IN_Q);
+}
+
+/* A graph with attention over three rows of two heads; its failure. */
+static void refused(apus_attention_params p, uint32_t sinks, apus_status status, const char *text)
+{
+    apus_graph g;
+
+    REQUIRE_OK(apus_graph_init(&g));
+    apus_tensor *q = apus_graph_bound(&g, "q", APUS_F32, 2, (uint32_t[]) { 3, 16 }, 256);
+    apus_tensor *u = apus_graph_step(&g, "u", APUS_U32, 6, APUS_ROWS_ALL);
+    const apus_sequences s = { u, u, u, u, u, u, 8, 1, 1, 3 };
+    p.heads = p.kv_heads = 2;
+    p.head_dim = 8;
+    if (sinks)
+        p.sinks = apus_graph_bound(&g, "sinks", APUS_F32, 1, &sinks, 4096);
+    CHECK(apus_attention(&g, q, q, q, &s, &p, NULL) == NULL);
+    CHECK_FAILS(apus_graph_status(&g), status, text);
+    apus_graph_release(&g);
+}
+
+TEST(what_makes_no_sense_is_refused)
+{
+    refused((apus_attention_params) { .softcap = -1 }, 0, APUS_ERR_ARG, "capped at -1");
+    refused((apus_attention_params) { .softcap = NAN }, 0, APUS_ERR_ARG, "finite");
+    refused((apus_attention_params) { .softcap = INFINITY }, 2, APUS_ERR_ARG, "capped at inf");
+    refused((apus_attention_params) { .softcap = 1 }, 3, APUS_ERR_SHAPE, "sinks has to be 2");
 }

@@ -16,6 +16,7 @@
 typedef struct step_shape {
     apus_attention_params p;
     uint32_t n, before[SEQS], rows[SEQS];
+    bool sinks;            /* a logit of each head in the softmax's sum */
     bool cached;           /* keys by shuffled pages of a cache, not the step's own rows */
     uint32_t page_tokens;  /* 0: 8 */
     uint32_t block_tokens; /* 0: what apus_attention_block_tokens says */
@@ -144,8 +145,8 @@ static inline apus_sequences step_sequences(const step_shape *p, apus_tensor *co
     };
 }
 
-/* Inputs of attention: values, then the arrays of the step. */
-enum { IN_Q, IN_K, IN_V, IN_SEQS };
+/* Inputs of attention: values, then the arrays of the step, then the sinks if there are any. */
+enum { IN_Q, IN_K, IN_V, IN_SEQS, IN_SINKS = IN_SEQS + 6 };
 
 /* Inputs of attention, given the shape in t->params. */
 static inline void attention_fill(optest *t)
@@ -168,7 +169,22 @@ static inline void attention_fill(optest *t)
     if (!p->cached)
         t->in[IN_K].rows = t->in[IN_V].rows = live;
     step_inputs(t, p, IN_SEQS);
-    t->n_in = IN_SEQS + 6;
+    t->n_in = IN_SINKS + p->sinks;
+    if (p->sinks)
+        t->in[IN_SINKS] = (optest_tensor) {
+            "sinks", APUS_F32, 1, { a->heads }, .scale = 3, .trained = true, .fixed = p->cached
+        };
+}
+
+/* The parameters as the builder takes them. */
+static inline apus_attention_params attention_params(const step_shape *t,
+                                                     const apus_attention_params *p,
+                                                     apus_tensor *const *in)
+{
+    apus_attention_params params = *p;
+
+    params.sinks = t->sinks ? in[IN_SINKS] : NULL;
+    return params;
 }
 
 static inline bool attention_sees(const apus_attention_params *a, uint32_t pos, uint32_t key)
@@ -185,6 +201,7 @@ static inline void attention_row(const step_shape *p, const apus_attention_param
     const uint32_t kv_head = head / (a->heads / a->kv_heads);
     const double *q = in[IN_Q] + ((size_t)row * a->heads + head) * e;
     const double scale = a->scale != 0 ? (double)a->scale : 1 / sqrt(e);
+    const double cap = (double)a->softcap, sink = p->sinks ? in[IN_SINKS][head] : 0;
     double *score = apus_calloc(p->length[s], sizeof(double)), top = -INFINITY, sum = 0, size = 0;
 
     for (uint32_t j = 0; j < p->length[s]; j++) {
@@ -196,8 +213,15 @@ static inline void attention_row(const step_shape *p, const apus_attention_param
             score[j] += scale * q[i] * k[i];
             all += fabs(scale * q[i] * k[i]);
         }
+        if (cap > 0)
+            score[j] = cap * tanh(score[j] / cap);
         top = fmax(top, score[j]);
         size = fmax(size, all);
+    }
+    if (p->sinks) {
+        top = fmax(top, sink);
+        size = fmax(size, fabs(sink));
+        sum = exp(sink - top);
     }
     for (uint32_t j = 0; j < p->length[s]; j++)
         sum += attention_sees(a, p->pos[row], j) ? exp(score[j] - top) : 0;

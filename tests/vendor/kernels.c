@@ -67,17 +67,23 @@ static apus_sequences sequences(shapes *s, const apus_attention_params *p, uint3
     };
 }
 
-/* A prompt or one token over a cache of that type; with that of activations the gradient too. */
+/* A prompt or one token over a cache of that type; with that of activations the gradient too.
+ * `bent`: scores are capped, and there are sinks. */
 static void add_attention(shapes *s, uint32_t head_dim, uint32_t group, apus_dtype type,
-                          uint32_t rows)
+                          uint32_t rows, bool bent)
 {
-    const apus_attention_params p = { .heads = group * KV_HEADS,
-                                      .kv_heads = KV_HEADS,
-                                      .head_dim = head_dim };
+    apus_attention_params p = { .heads = group * KV_HEADS,
+                                .kv_heads = KV_HEADS,
+                                .head_dim = head_dim,
+                                .softcap = bent ? 50.0f : 0.0f };
     const apus_sequences seqs = sequences(s, &p, rows);
     apus_tensor *q = bound(s, s->act, rows, p.heads * head_dim), *lse = NULL;
     apus_tensor *k = bound(s, type, ROWS, KV_HEADS * head_dim);
     apus_tensor *v = bound(s, type, ROWS, KV_HEADS * head_dim);
+    if (bent && (p.sinks = bound(s, APUS_F32, p.heads, 0)) != NULL) {
+        p.sinks->wants_grad = true;
+        p.sinks->grad_into = bound(s, APUS_F32, p.heads, 0);
+    }
     apus_tensor *o = apus_attention(&s->g, q, k, v, &seqs, &p, &lse);
 
     if (type == s->act && rows == ROWS)
@@ -99,8 +105,12 @@ static void add_heads(shapes *s, bool few)
             for (size_t c = 0; c < APUS_COUNT(plain); c++) {
                 if (s->act != APUS_F32 && plain[c] != s->act)
                     continue; /* a cache has the format of 16-bit activations */
-                add_attention(s, sizes[e], groups[g], plain[c], ROWS);
-                add_attention(s, sizes[e], groups[g], plain[c], 1);
+                add_attention(s, sizes[e], groups[g], plain[c], ROWS, false);
+                add_attention(s, sizes[e], groups[g], plain[c], 1, false);
+                if (g > 0)
+                    continue;
+                add_attention(s, sizes[e], groups[g], plain[c], ROWS, true);
+                add_attention(s, sizes[e], groups[g], plain[c], 1, true);
             }
 }
 
