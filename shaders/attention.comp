@@ -9,6 +9,10 @@
  * SOFTCAP: a score s is cap * tanh(s / cap), before the mask (Gemma 2, arXiv:2408.00118).
  * SINKS: a learned logit of each head stands in the sum below the fraction, without a value
  * (gpt-oss model card, arXiv:2508.10925): the running sum starts with it.
+ * PARTS: where few rows see many keys, the z of the grid is a part of the keys that the block sees;
+ * it leaves o before the division, the maximum and the sum for attention_combine.comp (Dao et al.,
+ * Flash-Decoding, 2023, https://pytorch.org/blog/flash-decoding/).  A part without keys leaves a
+ * sum of 0.
  * A workgroup takes a block of rows of one sequence and one key-value head; a lane owns query rows
  * (token, head of the group), so that every address of a key or a value is the same for all
  * lanes, and no lane needs another.  Where registers are few (GPUs), SPLIT lanes share each row.
@@ -18,6 +22,23 @@
 
 vec4 o[TM * OWN];
 float top[TM], sum[TM];
+
+/* What the lane has found of its rows in this part of the keys: o, then maximum and sum. */
+void store_part(uint lane, uint part, uint lanes, uint kv, uint first, uint n)
+{
+    [[unroll]] for (uint t = 0; t < TM; t++) {
+        const uint r = t * lanes + lane;
+        if (r >= n * GROUP)
+            continue;
+        const uint row = first + r / GROUP, head = kv * GROUP + r % GROUP;
+        const uint at = ((row * p.heads + head) * PARTS + gl_WorkGroupID.z) * (E4 + 1);
+        if (sum[t] != 0.0)
+            [[unroll]] for (uint e = 0; e < OWN; e++)
+                BufF4(p.partial).v[at + part + e * SPLIT] = o[t * OWN + e];
+        if (part == 0)
+            BufF4(p.partial).v[at + E4] = vec4(top[t], sum[t], 0.0, 0.0);
+    }
+}
 
 /* The rows of query heads that this lane has a part of, and their log-sum-exp. */
 void store(uint lane, uint part, uint lanes, uint kv, uint first, uint n)
@@ -41,9 +62,20 @@ void start(uint t, uint head)
 {
     top[t] = NONE;
     sum[t] = 0.0;
-    if (SINKS == 1) {
+    if (SINKS == 1 && PARTS == 1) {
         top[t] = BufF(p.sinks).v[head];
         sum[t] = 1.0;
+    }
+}
+
+/* Of the keys [from, to) those of this workgroup. */
+void take_part(inout uint from, inout uint to)
+{
+    if (PARTS > 1) { /* whole fours: no turn of the loop reaches into the next part */
+        const uint fours = (to - from + 4 * PARTS - 1) / (4 * PARTS);
+        const uint keys = max(4 * fours, APUS_ATTENTION_PART);
+        from += gl_WorkGroupID.z * keys;
+        to = min(to, from + keys);
     }
 }
 
@@ -72,8 +104,9 @@ void main()
         }
     }
     const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
-    const uint from = p.window != 0 && pos0 >= p.window ? (pos0 + 1 - p.window) / KEYS * KEYS : 0;
-    const uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
+    uint from = p.window != 0 && pos0 >= p.window ? (pos0 + 1 - p.window) / KEYS * KEYS : 0;
+    uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
+    take_part(from, to);
     for (uint j0 = from; j0 < to; j0 += KEYS) {
         float x[TM * KEYS];
         uvec2 v_at[KEYS];
@@ -121,5 +154,8 @@ void main()
                     o[t * OWN + e] = fma(vec4(x[t * KEYS + j]), v, o[t * OWN + e]);
             }
     }
-    store(lane, part, lanes, kv, first, n);
+    if (PARTS > 1)
+        store_part(lane, part, lanes, kv, first, n);
+    else
+        store(lane, part, lanes, kv, first, n);
 }

@@ -11,6 +11,15 @@
 
 #define GPU_LANES 128 /* of a workgroup where rows are split; twice as many at most */
 
+/* Keys are divided where there are few rows.  A plan has as many parts as make FILL workgroups,
+ * which fill the GPUs of today, and no more than its longest cache has APUS_ATTENTION_PART keys
+ * for. */
+#define FEW_ROWS 8
+#define FILL 256
+#define MOST_PARTS 64
+#define LONG_CACHE 1024 /* keys from which on a dispatch more is worth it */
+#define COMBINE_LANES 64
+
 enum { IN_SINKS = APUSI_ATTENTION_IN, N_IN };
 
 /* Narrow subgroups are Intel's: a lane has 128 registers there, elsewhere twice as many or more. */
@@ -44,6 +53,22 @@ bool apusi_attention_split_chosen(const apus_caps *caps, const void *problem)
 {
     (void)problem;
     return caps->device_class == APUS_CLASS_GPU;
+}
+
+static bool parts_fit(const apus_caps *caps, const void *problem)
+{
+    const apusi_attention_case *c = problem;
+
+    (void)caps;
+    return c->parts > 1;
+}
+
+/* On CPU drivers the heads of one row keep the few cores busy. */
+static bool parts_chosen(const apus_caps *caps, const void *problem)
+{
+    const apusi_attention_case *c = problem;
+
+    return caps->device_class == APUS_CLASS_GPU && c->keys >= LONG_CACHE;
 }
 
 /* Rows a lane: as few as fill at least nine lanes in ten, at most 3. */
@@ -89,17 +114,22 @@ uint32_t apus_blocks_fill(uint32_t *blocks, const uint32_t *first_row, const uin
     return n;
 }
 
-/* split: a row over several lanes of a larger workgroup; lane: a lane has whole rows. */
+/* parts: the keys over several workgroups, rows over lanes as in split where that fits; split: a
+ * row over several lanes of a larger workgroup; lane: a lane has whole rows. */
+enum { PARTS, SPLIT, LANE };
 static const apus_variant variants[] = {
-    { "split", "attention", .fits = apusi_attention_split_fits,
-      .chosen = apusi_attention_split_chosen },
-    { "lane", "attention" },
+    [PARTS] = { "parts", "attention_combine", .fits = parts_fit, .chosen = parts_chosen },
+    [SPLIT] = { "split", "attention", .fits = apusi_attention_split_fits,
+                .chosen = apusi_attention_split_chosen },
+    [LANE] = { "lane", "attention" },
 };
 
-static const apusi_attention_case narrow_head = { .head_dim = 64 }, wide_head = { .head_dim = 128 };
+static const apusi_attention_case narrow_head = { .head_dim = 64 }, wide_head = { .head_dim = 128 },
+                                  long_cache = { 128, 32, 8192 };
 static const apus_op_problem problems[] = {
     { "heads of 64", &narrow_head },
     { "heads of 128", &wide_head },
+    { "1 row, 8192 keys", &long_cache },
 };
 
 static const apus_op_choices choices = { variants, APUS_COUNT(variants), problems,
@@ -125,6 +155,34 @@ apusi_attention_lanes apusi_attention_spread(const apus_caps *caps, const apus_n
 static bool indexed(const apus_tensor *t)
 {
     return (uint64_t)apus_tensor_rows(t) * apus_tensor_cols(t) / 4 <= INT32_MAX;
+}
+
+/* Keys that a row may see. */
+static uint64_t most_keys(const apus_sequences *s, const apus_attention_params *p)
+{
+    const uint64_t keys = (uint64_t)s->max_pages * s->page_tokens;
+
+    return p->window && p->window < keys && !p->bidirectional ? p->window : keys;
+}
+
+/* Vec4s of one part of the keys of a row and head. */
+static uint32_t part_cols(const apus_attention_params *p)
+{
+    return p->head_dim / 4 + 1;
+}
+
+/* Parts that the keys of a few rows may be divided into; 0: none. */
+static uint32_t parts_of(const apus_sequences *s, const apus_attention_params *p, uint32_t rows)
+{
+    const uint64_t groups = apus_ceil_div(rows, s->block_tokens) * p->kv_heads;
+    const uint64_t most = most_keys(s, p) / APUS_ATTENTION_PART;
+    uint64_t parts = FILL / groups;
+
+    parts = parts < most ? parts : most;
+    parts = parts < MOST_PARTS ? parts : MOST_PARTS;
+    if (rows > FEW_ROWS || (uint64_t)rows * p->heads * parts * part_cols(p) > INT32_MAX)
+        return 0;
+    return parts > 1 ? (uint32_t)parts : 0;
 }
 
 static apus_status check(const apus_tensor *q, const apus_tensor *k, const apus_tensor *v,
@@ -161,7 +219,7 @@ apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_
     apus_tensor *in[] = {
         q, k, v, s->pos, s->seq, s->base, s->length, s->pages, s->blocks, p->sinks
     };
-    apus_tensor *out;
+    apus_tensor *out, *partial;
     apus_node *n;
 
     if (!q || !k || !v || !s->pos || !s->blocks)
@@ -169,6 +227,7 @@ apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_
     const apus_status st = check(q, k, v, p);
     if (st != APUS_OK)
         return apus_graph_fail(g, st, "%s", apus_error_text());
+    attr.parts = parts_of(s, p, q->dims[0]);
     if (attr.p.scale == 0)
         attr.p.scale = 1.0f / sqrtf((float)p->head_dim);
     n = apus_graph_node(g, &apus_op_attention, &attr, sizeof(attr), in, N_IN);
@@ -177,6 +236,13 @@ apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_
         *lse = apus_node_output(g, n, APUS_F32, 2, (uint32_t[]) { q->dims[0], p->heads }, q->rows);
     if (lse && *lse)
         (*lse)->wants_grad = false; /* it serves the gradient of the values only */
+    if (!attr.parts)
+        return out;
+    partial = apus_node_output(
+        g, n, APUS_F32, 2, (uint32_t[]) { q->dims[0], p->heads * attr.parts * 4 * part_cols(p) },
+        q->rows);
+    if (partial)
+        partial->wants_grad = false;
     return out;
 }
 
@@ -185,6 +251,13 @@ static apus_tensor *lse_of(const apus_node *n)
     const struct apusi_attention_attr *a = n->attr;
 
     return a->lse ? n->out[1] : NULL;
+}
+
+static apus_tensor *partial_of(const apus_node *n)
+{
+    const struct apusi_attention_attr *a = n->attr;
+
+    return a->parts ? n->out[n->n_out - 1] : NULL;
 }
 
 struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_node *n)
@@ -218,7 +291,7 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ui
     const struct apusi_attention_attr *a = n->attr;
     const uint32_t group = a->p.heads / a->p.kv_heads, e = a->p.head_dim, own = e / s->split;
 
-    d->n_spec = 13;
+    d->n_spec = 14;
     d->spec[0] = s->lanes;
     d->spec[1] = e / 4;
     d->spec[2] = s->rows;
@@ -232,6 +305,7 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ui
     d->spec[10] = n->in[APUSI_Q]->dtype;
     d->spec[11] = a->p.softcap != 0;
     d->spec[12] = 0; /* sinks */
+    d->spec[13] = 1; /* parts */
     d->groups[0] = a->s.max_blocks;
     d->groups[1] = a->p.kv_heads;
     d->live = (apus_rows) { APUS_VAR_BLOCKS, 0, a->s.max_blocks, 1 };
@@ -239,30 +313,83 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ui
     d->live_tile = 1;
 }
 
+/* The second dispatch where keys are divided, after `first`: rows of q in the place of blocks. */
+static apus_status combine(apus_lower *l, const apus_node *n, struct apus_attention_args args,
+                           const apus_dispatch *first)
+{
+    const apus_tensor *q = n->in[APUSI_Q], *lse = lse_of(n);
+    const apus_rows_arg rows = apus_rows_of(q);
+    struct apus_attention_push push = { .step = l->step };
+    apus_access access[4];
+    apus_dispatch d = *first;
+
+    args.rows_var = rows.var;
+    args.rows_skip = rows.skip;
+    args.rows_max = rows.max;
+    args.rows_mul = rows.mul;
+    APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
+    d.kernel = "attention_combine";
+    d.spec[0] = COMBINE_LANES;
+    d.push = &push;
+    access[0] = apus_reads(l, partial_of(n));
+    access[1] = apus_writes(l, n->out[0]);
+    d.access = access;
+    d.n_access = 2;
+    if (n->in[IN_SINKS])
+        access[d.n_access++] = apus_reads(l, n->in[IN_SINKS]);
+    if (lse)
+        access[d.n_access++] = apus_writes(l, lse);
+    d.groups[0] = (uint32_t)apus_ceil_div((uint64_t)q->dims[0] * q->dims[1] / 4, COMBINE_LANES);
+    d.groups[1] = d.groups[2] = 1;
+    d.live = q->rows.var >= 0 ? q->rows : (apus_rows) { 0 };
+    d.live.mul *= q->dims[1] / 4;
+    d.live_tile = COMBINE_LANES;
+    d.flops = (double)partial_of(n)->bytes / 2;
+    d.moved = (double)(partial_of(n)->bytes + n->out[0]->bytes);
+    return apus_emit(l, &d);
+}
+
 static apus_status record(apus_lower *l, const apus_node *n)
 {
     const struct apusi_attention_attr *a = n->attr;
-    const apusi_attention_case c = { a->p.head_dim };
+    const apusi_attention_case c = { a->p.head_dim, a->parts, most_keys(&a->s, &a->p) };
     struct apus_attention_args args = apusi_attention_args(l, n);
     struct apus_attention_push push = { .step = l->step };
     const apus_tensor *q = n->in[APUSI_Q];
     apus_dispatch d = { .kernel = "attention", .push = &push, .push_bytes = sizeof(push) };
+    apus_access access[N_IN + 2];
     const apus_variant *v = NULL;
-    char what[64];
+    char what[96];
+    int at = snprintf(what, sizeof(what), "%u of %u", a->p.heads / a->p.kv_heads, a->p.head_dim);
 
-    snprintf(what, sizeof(what), "%u of %u", a->p.heads / a->p.kv_heads, a->p.head_dim);
+    if (a->parts)
+        snprintf(what + at, sizeof(what) - (size_t)at, ", %llu keys in %u parts",
+                 (unsigned long long)c.keys, a->parts);
     APUS_FORWARD(apus_choose(l, "attention", variants, APUS_COUNT(variants), &c, what, &v));
-    const apusi_attention_lanes s = apusi_attention_spread(l->caps, n, v == &variants[0]);
+    const bool parts = v == &variants[PARTS];
+    const apusi_attention_lanes s = apusi_attention_spread(
+        l->caps, n, parts ? apusi_attention_split_fits(l->caps, &c) : v == &variants[SPLIT]);
     args.o = apus_address(l, n->out[0]);
     args.lse = apus_address(l, lse_of(n));
     args.sinks = apus_address(l, n->in[IN_SINKS]);
+    args.partial = apus_address(l, partial_of(n));
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
     apusi_attention_spec(n, &s, 24, &d);
     d.spec[12] = n->in[IN_SINKS] != NULL;
+    d.spec[13] = parts ? a->parts : 1;
+    d.groups[2] = d.spec[13];
+    d.access = access;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (n->in[i])
+            access[d.n_access++] = apus_reads(l, n->in[i]);
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if ((n->out[i] == partial_of(n)) == parts)
+            access[d.n_access++] = apus_writes(l, n->out[i]);
     d.flops = 2.0 * q->dims[0] * q->dims[0] * q->dims[1];
     d.moved = 2.0 * (double)q->bytes;
     d.rough = true; /* the work depends on the lengths of the sequences */
-    return apus_emit(l, &d);
+    APUS_FORWARD(apus_emit(l, &d));
+    return parts ? combine(l, n, args, &d) : APUS_OK;
 }
 
 static void backward(apus_graph *g, apus_node *n)

@@ -45,9 +45,12 @@ uint32_t apus_blocks_fill(uint32_t *blocks, const uint32_t *first_row, const uin
  *   ->  (T, heads * head_dim) like q;  *lse (T, heads) f32: log of the sum of exp(scores), for the
  *       gradient, that of the sinks included (lse may be NULL)
  *
- * Nothing of size T * T is stored.  Gradient: q, k, v, where k and v are the step's own rows, and sinks (added to grad_into).
+ * Nothing of size T * T is stored.  Where at most 8 rows may see 256 keys or more, these can be
+ * divided among workgroups, whose results lie in planned memory until a second dispatch puts them
+ * together; a part has its keys by the sequence's length in this step, 128 or more.
+ * Gradient: q, k, v, where k and v are the step's own rows, and sinks (added to grad_into).
  * Errors: APUS_ERR_SHAPE, APUS_ERR_ARG (a cap below 0 or not finite).  Dao et al. 2022 and 2023,
- * arXiv:2205.14135, arXiv:2307.08691; caps: Gemma 2, arXiv:2408.00118;
+ * arXiv:2205.14135, arXiv:2307.08691; parts: Flash-Decoding, 2023; caps: Gemma 2, arXiv:2408.00118;
  * sinks: gpt-oss, arXiv:2508.10925. */
 apus_tensor *apus_attention(apus_graph *g, apus_tensor *q, apus_tensor *k, apus_tensor *v,
                             const apus_sequences *s, const apus_attention_params *p,

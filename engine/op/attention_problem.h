@@ -11,12 +11,15 @@
 struct apusi_attention_attr {
     apus_attention_params p;
     apus_sequences s;
-    bool lse; /* the log-sum-exp is the forward's second output */
+    /* Of the forward. */
+    bool lse;       /* the log-sum-exp is its second output */
+    uint32_t parts; /* that the keys may be divided into; its last output is then their results */
 };
 
 /* What the algorithms are chosen by. */
 typedef struct apusi_attention_case {
-    uint32_t head_dim;
+    uint32_t head_dim, parts;
+    uint64_t keys; /* that a row may see */
 } apusi_attention_case;
 
 /* The first inputs of both nodes. */

@@ -23,6 +23,7 @@ const bool ONE_BY_ONE = KEEP == 0 && OWN > 5;
 layout(constant_id = 10) const uint TYPE = APUS_F32; /* of all but k, v, lse and dot */
 layout(constant_id = 11) const uint SOFTCAP = 0;     /* 1: scores are capped */
 layout(constant_id = 12) const uint SINKS = 0;       /* 1: a logit of each head in the sum */
+layout(constant_id = 13) const uint PARTS = 1;       /* that the keys are divided into */
 const float NONE = -3.0e38; /* the score of a key that is not seen */
 layout(push_constant) uniform Push { apus_attention_push push; };
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly

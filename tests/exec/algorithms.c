@@ -1,4 +1,5 @@
 /* The list of algorithms says what a recorded graph then gets. */
+#include "attention.h"
 #include "matmul.h"
 #include "op.h"
 
@@ -105,6 +106,9 @@ TEST(each_class_of_device_gets_its_own)
     if (apus_kernel_exists("matmul_coop"))
         CHECK(!strncmp(f.narrow, "coop", 4));
     CHECK_EQ_STR(list(&gpu, "", "matmul", "1 row", NULL).wide, "vec");
+    CHECK_EQ_STR(list(&gpu, "", "attention", "1 row, 8192 keys", NULL).wide, "parts");
+    CHECK_EQ_STR(list(&gpu, "", "attention", "heads of 128", "parts").wide, "split");
+    CHECK_EQ_STR(list(&cpu, "", "attention", "1 row, 8192 keys", NULL).wide, "lane");
 }
 
 TEST(what_is_forced_is_chosen)
@@ -161,4 +165,62 @@ TEST(a_recorded_product_gets_what_is_listed)
         recorded(all[i], false, f.wide);
         recorded(all[i], true, f.narrow);
     }
+}
+
+/* Attention of `rows` sequences of one row each (8 heads, 2 of keys, size 64) over a cache of
+ * `pages` pages of 64: the choice that is noted, and the grid of each dispatch. */
+static void attends(const apus_caps *caps, const char *force, uint32_t rows, uint32_t pages,
+                    uint32_t window, const char *choice, const uint32_t grids[2][3])
+{
+    apus_graph g;
+    apus_plan_info info;
+    apus_list made = { 0 };
+
+    REQUIRE_OK(apus_graph_init(&g));
+    apus_tensor *q =
+        apus_graph_bound(&g, "q", APUS_F32, 2, (uint32_t[]) { rows, 512 }, UINT64_C(1) << 32);
+    apus_tensor *k =
+        apus_graph_bound(&g, "k", APUS_F16, 2, (uint32_t[]) { 64 * pages, 128 }, UINT64_C(1) << 33);
+    apus_tensor *u = apus_graph_step(&g, "u", APUS_U32, 2 * rows + pages, APUS_ROWS_ALL);
+    const apus_sequences s = { u, u, u, u, u, u, 64, pages, 1, rows };
+    const apus_attention_params p = { 8, 2, 64, .window = window };
+    apus_tensor *o = apus_attention(&g, q, k, k, &s, &p, NULL);
+    if (CHECK(o != NULL)) {
+        o->keep = true;
+        if (CHECK_OK(
+                apus_plan_estimate(&info, &made, &g, caps, &(apus_plan_params) { .force = force })))
+            CHECK_EQ_STR(info.choices, choice);
+    }
+    for (uint32_t i = 0; CHECK_EQ_U64(made.n_items, grids[1][0] ? 2 : 1) && i < made.n_items; i++)
+        for (uint32_t x = 0; x < 3; x++)
+            CHECK_EQ_U64(made.items[i].groups[x], grids[i][x]);
+    if (made.n_items == 2)
+        CHECK(made.items[1].barrier);
+    apus_list_release(&made);
+    apus_graph_release(&g);
+}
+
+/* Two heads of keys: 128 parts would make 256 workgroups for one row, 16 for eight. */
+TEST(few_rows_over_a_long_cache_are_divided)
+{
+    attends(&gpu, "", 1, 128, 0, "attention 4 of 64, 8192 keys in 64 parts: parts\n",
+            (const uint32_t[2][3]) { { 1, 2, 64 }, { 2, 1, 1 } });
+    attends(&gpu, "", 8, 128, 0, "attention 4 of 64, 8192 keys in 16 parts: parts\n",
+            (const uint32_t[2][3]) { { 8, 2, 16 }, { 16, 1, 1 } });
+    attends(&gpu, "", 1, 16, 0, "attention 4 of 64, 1024 keys in 8 parts: parts\n",
+            (const uint32_t[2][3]) { { 1, 2, 8 }, { 2, 1, 1 } });
+    /* Neither many rows, nor short caches, nor windows are. */
+    attends(&gpu, "", 9, 128, 0, "attention 4 of 64: split\n",
+            (const uint32_t[2][3]) { { 9, 2, 1 } });
+    attends(&gpu, "", 1, 15, 0, "attention 4 of 64, 960 keys in 7 parts: split\n",
+            (const uint32_t[2][3]) { { 1, 2, 1 } });
+    attends(&gpu, "", 1, 3, 0, "attention 4 of 64: split\n",
+            (const uint32_t[2][3]) { { 1, 2, 1 } });
+    attends(&gpu, "", 1, 128, 512, "attention 4 of 64, 512 keys in 4 parts: split\n",
+            (const uint32_t[2][3]) { { 1, 2, 1 } });
+    /* On a CPU only where that is forced. */
+    attends(&cpu, "", 1, 128, 0, "attention 4 of 64, 8192 keys in 64 parts: lane\n",
+            (const uint32_t[2][3]) { { 1, 2, 1 } });
+    attends(&cpu, "attention:parts", 1, 4, 0, "attention 4 of 64, 256 keys in 2 parts: parts\n",
+            (const uint32_t[2][3]) { { 1, 2, 2 }, { 2, 1, 1 } });
 }

@@ -1,5 +1,5 @@
 /* attention.c - tests of apus_attention: values, log-sum-exp and gradients, keys of the step and
- * keys of a paged cache. */
+ * keys of a paged cache, also divided into parts. */
 #include "attention.h"
 
 #include "optest.h"
@@ -30,9 +30,9 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = attention_terms(p);
 }
 
-#define RUNS                                                                                       \
-    .fill = attention_fill, .build = build, .define = define, .out = { { "o" }, { "lse" } },       \
-    .force = { "attention:lane", "attention:split" }
+#define DEFINED                                                                                    \
+    .fill = attention_fill, .build = build, .define = define, .out = { { "o" }, { "lse" } }
+#define RUNS DEFINED, .force = { "attention:lane", "attention:split" }
 #define SHAPE(h, k, e, ...)                                                                        \
     (&(step_shape) { .p.heads = h, .p.kv_heads = k, .p.head_dim = e, __VA_ARGS__ })
 #define CASE(text, ...)                                                                            \
@@ -43,6 +43,12 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     {                                                                                              \
         .name = text, RUNS, .in = { { "q" }, { "k", type } },                                      \
         .params = SHAPE(__VA_ARGS__, .cached = true)                                               \
+    }
+
+#define DIVIDED(text, type, ...)                                                                   \
+    {                                                                                              \
+        .name = text, DEFINED, .force = { "attention:parts" }, .in = { { "q" }, { "k", type } },   \
+        .params = SHAPE(__VA_ARGS__, .cached = true, .page_tokens = 64)                            \
     }
 
 #define STORED 4 /* cases that run with 16-bit activations too: some drivers compile slowly */
@@ -127,6 +133,36 @@ TEST(keys_of_a_cache)
         return;
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, STORED, 1u << IN_Q);
+}
+
+/* That parts are what is recorded then: tests/exec/algorithms.c. */
+TEST(keys_in_parts)
+{
+    optest cases[] = {
+        DIVIDED("parts of 128", APUS_F16, 3, 1, 64, .n = 1, .before = { 511 }, .rows = { 1 },
+                .block_tokens = 1),
+        DIVIDED("capped and sinks, all lengths", APUS_F16, 4, 2, 16, .p.softcap = 2, .sinks = true,
+                .n = 4, .before = { 0, 127, 128, 500 }, .rows = { 1, 1, 1, 1 }, .block_tokens = 1),
+        DIVIDED("the last part is short", APUS_F32, 2, 1, 16, .n = 1, .before = { 540 },
+                .rows = { 1 }, .block_tokens = 1),
+        DIVIDED("few parts, each longer", APUS_F32, 16, 16, 4, .n = 2, .before = { 401, 300 },
+                .rows = { 4, 4 }, .block_tokens = 1),
+        DIVIDED("blocks of three, spare rows", APUS_F32, 3, 1, 16, .n = 2, .before = { 300, 126 },
+                .rows = { 4, 3 }, .block_tokens = 3, .spare = 1),
+        DIVIDED("whole rows a lane", APUS_F32, 2, 1, 12, .sinks = true, .n = 1, .before = { 260 },
+                .rows = { 1 }, .block_tokens = 1),
+        DIVIDED("window", APUS_F32, 2, 2, 16, .p.window = 301, .n = 2, .before = { 500, 40 },
+                .rows = { 1, 1 }, .block_tokens = 1),
+        DIVIDED("both ways, capped", APUS_BF16, 2, 1, 32, .p.bidirectional = true, .p.softcap = 1,
+                .n = 1, .before = { 270 }, .rows = { 3 }, .block_tokens = 2),
+        DIVIDED("head size 256", APUS_F16, 2, 1, 256, .n = 1, .before = { 299 }, .rows = { 1 },
+                .block_tokens = 1),
+    };
+
+    if (!optest_gpu())
+        return;
+    optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, 2, 1u << IN_Q);
 }
 
 /* A graph with attention over three rows of two heads; its failure. */

@@ -15,7 +15,8 @@
 #include "sample.h"
 
 #define ROWS 512
-#define PAGE 64 /* tokens; APUS_PAGE_TOKENS, and the training step's */
+#define PAGE 64         /* tokens; APUS_PAGE_TOKENS, and the training step's */
+#define LONG_CACHE 2048 /* keys, which few rows divide */
 #define KV_HEADS 2
 
 static const apus_dtype weights[] = {
@@ -46,9 +47,10 @@ static apus_tensor *step(shapes *s, apus_dtype type, uint32_t n)
 
 /* ---- attention ---- */
 
-static apus_sequences sequences(shapes *s, const apus_attention_params *p, uint32_t rows)
+static apus_sequences sequences(shapes *s, const apus_attention_params *p, uint32_t rows,
+                                uint32_t keys)
 {
-    const uint32_t pages = ROWS / PAGE;
+    const uint32_t pages = keys / PAGE;
     const uint32_t tokens =
         apus_attention_block_tokens(s->caps, p->heads, p->kv_heads, p->head_dim, rows);
     const uint32_t blocks = (uint32_t)apus_ceil_div(rows, tokens);
@@ -70,16 +72,16 @@ static apus_sequences sequences(shapes *s, const apus_attention_params *p, uint3
 /* A prompt or one token over a cache of that type; with that of activations the gradient too.
  * `bent`: scores are capped, and there are sinks. */
 static void add_attention(shapes *s, uint32_t head_dim, uint32_t group, apus_dtype type,
-                          uint32_t rows, bool bent)
+                          uint32_t rows, uint32_t keys, bool bent)
 {
     apus_attention_params p = { .heads = group * KV_HEADS,
                                 .kv_heads = KV_HEADS,
                                 .head_dim = head_dim,
                                 .softcap = bent ? 50.0f : 0.0f };
-    const apus_sequences seqs = sequences(s, &p, rows);
+    const apus_sequences seqs = sequences(s, &p, rows, keys);
     apus_tensor *q = bound(s, s->act, rows, p.heads * head_dim), *lse = NULL;
-    apus_tensor *k = bound(s, type, ROWS, KV_HEADS * head_dim);
-    apus_tensor *v = bound(s, type, ROWS, KV_HEADS * head_dim);
+    apus_tensor *k = bound(s, type, keys, KV_HEADS * head_dim);
+    apus_tensor *v = bound(s, type, keys, KV_HEADS * head_dim);
     if (bent && (p.sinks = bound(s, APUS_F32, p.heads, 0)) != NULL) {
         p.sinks->wants_grad = true;
         p.sinks->grad_into = bound(s, APUS_F32, p.heads, 0);
@@ -105,12 +107,13 @@ static void add_heads(shapes *s, bool few)
             for (size_t c = 0; c < APUS_COUNT(plain); c++) {
                 if (s->act != APUS_F32 && plain[c] != s->act)
                     continue; /* a cache has the format of 16-bit activations */
-                add_attention(s, sizes[e], groups[g], plain[c], ROWS, false);
-                add_attention(s, sizes[e], groups[g], plain[c], 1, false);
+                add_attention(s, sizes[e], groups[g], plain[c], ROWS, ROWS, false);
+                add_attention(s, sizes[e], groups[g], plain[c], 1, ROWS, false);
+                add_attention(s, sizes[e], groups[g], plain[c], 1, LONG_CACHE, false);
                 if (g > 0)
                     continue;
-                add_attention(s, sizes[e], groups[g], plain[c], ROWS, true);
-                add_attention(s, sizes[e], groups[g], plain[c], 1, true);
+                add_attention(s, sizes[e], groups[g], plain[c], ROWS, ROWS, true);
+                add_attention(s, sizes[e], groups[g], plain[c], 1, LONG_CACHE, true);
             }
 }
 

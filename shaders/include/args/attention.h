@@ -3,15 +3,17 @@
 #define APUS_ATTENTION_H
 #include "dual.h"
 
+#define APUS_ATTENTION_PART 128 /* keys that a part of a divided cache has, at least */
+
 /* In the argument buffer; the push block is its address and that of the step buffer. */
 struct apus_attention_args {
     APUS_ADDR q, k, v, o, lse;                 /* lse: 0 where it is not wanted */
-    APUS_ADDR sinks;                           /* 0 where there are none */
+    APUS_ADDR sinks, partial;                  /* 0 where there are none */
     APUS_ADDR pos, seq, base, n_keys, pages, blocks;
     APUS_ADDR d_o, dot, acc_q, acc_k, acc_v;   /* gradient: dot = rowsum(d_o * o); acc: added, or
                                                   0 */
     APUS_ADDR d_q, d_k, d_v;
-    APUS_ROWS_FIELDS /* live blocks (forward, d_q) or rows (d_kv) */
+    APUS_ROWS_FIELDS /* live blocks (forward, d_q) or rows (d_kv, combine) */
     uint heads, kv_heads, max_pages, window;
     float scale, softcap;
 };
