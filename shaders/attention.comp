@@ -57,6 +57,28 @@ void store(uint lane, uint part, uint lanes, uint kv, uint first, uint n)
     }
 }
 
+/* Nothing was seen by the t-th row yet, but its head's sink. */
+void start(uint t, uint head)
+{
+    top[t] = NONE;
+    sum[t] = 0.0;
+    if (SINKS == 1 && PARTS == 1) {
+        top[t] = BufF(p.sinks).v[head];
+        sum[t] = 1.0;
+    }
+}
+
+/* Of the keys [from, to) those of this workgroup. */
+void take_part(inout uint from, inout uint to)
+{
+    if (PARTS > 1) { /* whole fours: no turn of the loop reaches into the next part */
+        const uint fours = (to - from + 4 * PARTS - 1) / (4 * PARTS);
+        const uint keys = max(4 * fours, APUS_ATTENTION_PART);
+        from += gl_WorkGroupID.z * keys;
+        to = min(to, from + keys);
+    }
+}
+
 void main()
 {
     const uint lane = lane_of() / SPLIT, part = lane_of() % SPLIT, kv = gl_WorkGroupID.y;
@@ -74,12 +96,7 @@ void main()
         const uint r = min(t * lanes + lane, n * GROUP - 1), row = first + r / GROUP;
         const uint head = kv * GROUP + r % GROUP, at = head_index(row, p.heads, head, part);
         own[t] = at;
-        top[t] = NONE;
-        sum[t] = 0.0;
-        if (SINKS == 1 && PARTS == 1) {
-            top[t] = BufF(p.sinks).v[head];
-            sum[t] = 1.0;
-        }
+        start(t, head);
         pos[t] = BufU(p.pos).v[row];
         [[unroll]] for (uint e = 0; e < OWN; e++) {
             q[t * OWN + e] = apus_load4(TYPE, p.q, at + e * SPLIT) * p.scale;
@@ -89,12 +106,7 @@ void main()
     const uint pos0 = BufU(p.pos).v[first], pos1 = BufU(p.pos).v[first + n - 1];
     uint from = p.window != 0 && pos0 >= p.window ? (pos0 + 1 - p.window) / KEYS * KEYS : 0;
     uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
-    if (PARTS > 1) { /* whole fours: no turn of the loop reaches into the next part */
-        const uint fours = (to - from + 4 * PARTS - 1) / (4 * PARTS);
-        const uint keys = max(4 * fours, APUS_ATTENTION_PART);
-        from += gl_WorkGroupID.z * keys;
-        to = min(to, from + keys);
-    }
+    take_part(from, to);
     for (uint j0 = from; j0 < to; j0 += KEYS) {
         float x[TM * KEYS];
         uvec2 v_at[KEYS];

@@ -68,7 +68,6 @@ TEST(gradients_add_up)
         SPLIT("head size 32", 2, 1, 32, .n = 1, .rows = { 5 }),
         SPLIT("head size 80, capped", 2, 1, 80, .p.softcap = 2, .n = 1, .rows = { 4 }),
         SPLIT("head size 96", 2, 2, 96, .n = 1, .rows = { 3 }),
-        SPLIT("head size 112", 2, 1, 112, .n = 1, .rows = { 3 }),
         SPLIT("head size 192", 2, 1, 192, .n = 1, .rows = { 3 }),
     };
 
