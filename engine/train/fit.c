@@ -34,7 +34,9 @@ apus_status apusi_model_prepare(apusi_trainer *t)
                                .max_positions = longest,
                                .train_all = p->full,
                                .count_only = t->count_only,
-                               .count_as = t->count_as }));
+                               .count_as = t->count_as,
+                               .device_class = p->device_class,
+                               .class_memory = p->class_memory }));
     if (p->full)
         return APUS_OK;
     APUS_FORWARD(apus_adapters_create(&t->adapters, t->model, 1, 1024));
@@ -142,7 +144,8 @@ typedef struct need {
     bool fits, easily;  /* easily: a quarter is left */
 } need;
 
-/* What there is.  On a device that shares the host's memory there is one pool for both. */
+/* What there is.  On a device that shares the host's memory there is one pool for both.  Of the
+ * host of a device that is not there nothing is known: it counts as large enough. */
 typedef struct room {
     char name[256];
     uint64_t heap, free;
@@ -177,7 +180,9 @@ static apus_status count(const apusi_trainer *t, const trial *x, need *out, room
         const apus_memory_use use = apus_model_memory(c.model);
         const apus_caps *caps = apus_gpu_caps(c.model->gpu);
 
-        *r = (room) { .heap = caps->heap, .free = apus_host_free(), .shared = caps->integrated };
+        *r = (room) { .heap = caps->heap,
+                      .free = t->p->device_class ? UINT64_MAX : apus_host_free(),
+                      .shared = caps->integrated };
         memcpy(r->name, caps->name, sizeof(r->name));
         out->device = use.device_peak;
         out->host = use.host_peak;
@@ -388,6 +393,7 @@ apus_status apusi_fit_check(apusi_trainer *t)
 {
     const apus_recompute how = t->p->recompute;
     trial base = { .params = *t->p,
+                   .count_as = t->count_as,
                    .batch = t->plan.batch,
                    .recompute = how == APUS_RECOMPUTE_ALL ? ALL_LAYERS : 0 };
     apus_status st;
