@@ -78,6 +78,23 @@ static apus_when when_of(const char *word)
                                     : APUS_WHEN_EPOCH;
 }
 
+apus_recompute apusi_recompute_asked(const apus_args *args)
+{
+    return !apus_args_bool(args, "gradient_checkpointing")   ? APUS_RECOMPUTE_NONE
+           : apus_args_given(args, "gradient_checkpointing") ? APUS_RECOMPUTE_ALL
+                                                             : APUS_RECOMPUTE_FIT;
+}
+
+apus_texts apusi_targets_asked(const apus_args *args, bool *all_linear)
+{
+    const apus_texts out = texts(args, "target_modules");
+
+    *all_linear = false;
+    for (size_t i = 0; i < out.n; i++)
+        *all_linear |= !strcmp(out.items[i], "all-linear");
+    return out;
+}
+
 /* A number of steps is whole; a share of all steps lies below 1. */
 static apus_status check_steps(const apus_args *args, const char *name)
 {
@@ -148,9 +165,7 @@ static apus_status read_sft_tuner(apus_sft_options *out, const apus_args *args)
     out->lora_alpha = apus_args_float(args, "lora_alpha");
     out->lora_dropout = apus_args_float(args, "lora_dropout");
     out->use_rslora = apus_args_bool(args, "use_rslora");
-    out->target_modules = texts(args, "target_modules");
-    for (size_t i = 0; i < out->target_modules.n; i++)
-        out->all_linear |= !strcmp(out->target_modules.items[i], "all-linear");
+    out->target_modules = apusi_targets_asked(args, &out->all_linear);
     if (out->adapters.n > 1)
         return apus_fail(APUS_ERR_SUPPORT,
                          "--adapters: %zu adapters are not supported yet in "
@@ -193,10 +208,7 @@ static apus_status read_sft_optimizer(apus_sft_options *out, apus_args *args)
     out->eval_batch_size = (uint32_t)apus_args_uint(args, "per_device_eval_batch_size");
     out->gradient_accumulation_steps =
         (uint32_t)apus_args_uint(args, "gradient_accumulation_steps");
-    out->gradient_checkpointing =
-        !apus_args_bool(args, "gradient_checkpointing")   ? APUS_RECOMPUTE_NONE
-        : apus_args_given(args, "gradient_checkpointing") ? APUS_RECOMPUTE_ALL
-                                                          : APUS_RECOMPUTE_FIT;
+    out->gradient_checkpointing = apusi_recompute_asked(args);
     out->seed = apus_args_uint(args, "seed");
     return APUS_OK;
 }

@@ -9,6 +9,7 @@
 #define APUS_CLI_OPTIONS_H
 
 #include "apus/bench.h"
+#include "apus/forecast.h"
 #include "apus/generate.h"
 #include "apus/train.h"
 #include "args.h"
@@ -132,6 +133,31 @@ typedef struct apus_inspect_options {
 } apus_inspect_options;
 
 apus_status apus_inspect_options_read(apus_inspect_options *out, apus_args *args);
+
+typedef struct apus_plan_options {
+    const char *model;        /* never NULL */
+    const char *device_class; /* NULL: all of them */
+    uint64_t device_memory;   /* bytes; 0: the class's */
+    const char *weights;      /* NULL: as stored */
+    const char *torch_dtype;  /* NULL: the model's */
+    uint64_t max_length;      /* 0: the model's, at most 2048 */
+    bool packing;
+    uint64_t packing_length; /* 0: max_length */
+    bool full;
+    uint32_t lora_rank;
+    double lora_dropout;
+    apus_texts target_modules;
+    bool all_linear;
+    uint32_t train_batch_size, gradient_accumulation_steps;
+    apus_recompute gradient_checkpointing;
+    bool json;
+} apus_plan_options;
+
+apus_status apus_plan_options_read(apus_plan_options *out, apus_args *args);
+
+/* What several commands read in the same way (options.c). */
+apus_recompute apusi_recompute_asked(const apus_args *args);
+apus_texts apusi_targets_asked(const apus_args *args, bool *all_linear);
 
 enum { APUS_BENCH_MOST = 16 };
 

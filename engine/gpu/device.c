@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#include "classes.h"
 #include "env.h"
 #include "gpu_internal.h"
 #include "str.h"
@@ -192,6 +193,14 @@ fail:
     return st;
 }
 
+/* A class in place of a device: no loader, no driver. */
+static apus_status pretend(apus_gpu *gpu, const apus_gpu_params *params)
+{
+    gpu->count_only = true;
+    APUS_FORWARD(apus_gpu_class_find(&gpu->device_class, params->device_class));
+    return apusi_class_caps(&gpu->physical.caps, gpu->device_class, params->class_memory);
+}
+
 apus_status apus_gpu_create(apus_gpu **out, const apus_gpu_params *params)
 {
     apus_status st;
@@ -204,6 +213,11 @@ apus_status apus_gpu_create(apus_gpu **out, const apus_gpu_params *params)
     *out = NULL;
     if (!gpu)
         return APUS_ERR_MEMORY;
+    if (params && params->device_class) {
+        APUS_TRY(pretend(gpu, params));
+        *out = gpu;
+        return APUS_OK;
+    }
     APUS_TRY(apusi_instance_open(&gpu->instance, params && params->validate));
     APUS_TRY(apusi_physical_list(&gpu->instance, &all, &n));
     APUS_TRY(choose(wanted, all, n, &at));
@@ -263,6 +277,11 @@ const apus_caps *apus_gpu_caps(const apus_gpu *gpu)
 bool apus_gpu_counts(const apus_gpu *gpu)
 {
     return gpu->count_only;
+}
+
+const apus_gpu_class *apus_gpu_class_of(const apus_gpu *gpu)
+{
+    return gpu->device_class;
 }
 
 const char *apus_gpu_name(const apus_gpu *gpu)

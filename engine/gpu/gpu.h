@@ -16,6 +16,8 @@ const apus_caps *apus_gpu_caps(const apus_gpu *gpu);
 /* Opened with count_only: buffers have addresses that were made up, of those for the device writes
  * are dropped and zeros are read; nothing may be recorded or submitted. */
 bool apus_gpu_counts(const apus_gpu *gpu);
+/* The class that it was opened as; NULL: it is a device. */
+const apus_gpu_class *apus_gpu_class_of(const apus_gpu *gpu);
 /* Messages of the validation layer so far (errors and warnings; 0 when it is off). */
 uint32_t apus_gpu_validation_count(const apus_gpu *gpu);
 

@@ -164,6 +164,7 @@ struct apus_gpu {
     char last_kernel[96]; /* of the last list submitted, for the text of a lost device */
 
     apusi_clock clock;
+    const apus_gpu_class *device_class; /* nothing is there, caps are those of a class; or NULL */
 };
 
 #define APUSI_STAMPS 512 /* queries of one pool */

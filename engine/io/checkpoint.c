@@ -22,16 +22,23 @@ struct apus_checkpoint {
     apusi_tensors tensors;
 };
 
-static apus_status read_json_in(cJSON **out, const char *dir, const char *name)
+static apus_status read_object(cJSON **out, const char *path)
 {
-    char *path = apus_path_join(dir, name);
-    apus_status st = path ? apus_json_read(out, path) : APUS_ERR_MEMORY;
+    apus_status st = apus_json_read(out, path);
 
     if (st == APUS_OK && !cJSON_IsObject(*out)) {
         cJSON_Delete(*out);
         *out = NULL;
         st = apus_fail(APUS_ERR_FORMAT, "%s: not a JSON object", path);
     }
+    return st;
+}
+
+static apus_status read_json_in(cJSON **out, const char *dir, const char *name)
+{
+    char *path = apus_path_join(dir, name);
+    const apus_status st = path ? read_object(out, path) : APUS_ERR_MEMORY;
+
     apus_free(path);
     return st;
 }
@@ -137,7 +144,16 @@ static apus_status no_weights(const apus_checkpoint *ck)
                      "%s: neither model.safetensors nor " INDEX_NAME " in the folder", ck->path);
 }
 
-static apus_status open_folder(apus_checkpoint *ck)
+static apus_status name_folder(apus_checkpoint *ck)
+{
+    ck->name = apus_path_absolute(ck->path);
+    if (!ck->name)
+        return APUS_ERR_MEMORY;
+    memmove(ck->name, apus_path_base(ck->name), strlen(apus_path_base(ck->name)) + 1);
+    return APUS_OK;
+}
+
+static apus_status open_folder(apus_checkpoint *ck, bool bare)
 {
     bool config = false, single = false, sharded = false, generation = false;
     size_t n = 0;
@@ -162,7 +178,7 @@ static apus_status open_folder(apus_checkpoint *ck)
     } else if (sharded) {
         APUS_FORWARD(open_index(ck));
     } else {
-        return no_weights(ck);
+        return bare ? name_folder(ck) : no_weights(ck);
     }
     for (size_t s = 0; s < ck->n_shards; s++)
         n += apus_safetensors_count(ck->shards[s]);
@@ -171,11 +187,7 @@ static apus_status open_folder(apus_checkpoint *ck)
         for (size_t i = 0; i < apus_safetensors_count(ck->shards[s]); i++)
             APUS_FORWARD(
                 apusi_tensors_add(&ck->tensors, apus_safetensors_at(ck->shards[s], i), ck->path));
-    ck->name = apus_path_absolute(ck->path);
-    if (!ck->name)
-        return APUS_ERR_MEMORY;
-    memmove(ck->name, apus_path_base(ck->name), strlen(apus_path_base(ck->name)) + 1);
-    return APUS_OK;
+    return name_folder(ck);
 }
 
 static apus_status name_gguf(apus_checkpoint *ck)
@@ -243,7 +255,21 @@ static apus_status open_gguf(apus_checkpoint *ck)
     return name_gguf(ck);
 }
 
-apus_status apus_checkpoint_open(apus_checkpoint **out, const char *path)
+/* A config.json by itself. */
+static apus_status open_config(apus_checkpoint *ck)
+{
+    APUS_FORWARD(read_object(&ck->config, ck->path));
+    return name_folder(ck);
+}
+
+static bool is_json(const char *path)
+{
+    const size_t n = strlen(path);
+
+    return n > 5 && !strcmp(path + n - 5, ".json");
+}
+
+static apus_status open_any(apus_checkpoint **out, const char *path, bool bare)
 {
     apus_status st;
     apus_checkpoint *ck = apus_alloc(sizeof(*ck));
@@ -259,12 +285,25 @@ apus_status apus_checkpoint_open(apus_checkpoint **out, const char *path)
     ck->path = apus_strdup(path);
     if (!ck->path)
         APUS_TRY(APUS_ERR_MEMORY);
-    APUS_TRY(apus_path_is_dir(path) ? open_folder(ck) : open_gguf(ck));
+    if (apus_path_is_dir(path))
+        APUS_TRY(open_folder(ck, bare));
+    else
+        APUS_TRY(bare && is_json(path) ? open_config(ck) : open_gguf(ck));
     *out = ck;
     return APUS_OK;
 fail:
     apus_checkpoint_close(&ck);
     return st;
+}
+
+apus_status apus_checkpoint_open(apus_checkpoint **out, const char *path)
+{
+    return open_any(out, path, false);
+}
+
+apus_status apus_checkpoint_open_bare(apus_checkpoint **out, const char *path)
+{
+    return open_any(out, path, true);
 }
 
 void apus_checkpoint_close(apus_checkpoint **checkpoint)

@@ -8,6 +8,11 @@
 #include "gguf.h"
 #include "tensors.h"
 
+/* The same for a model of which only numbers are asked: a folder may lack its weights, and a config
+ * may stand alone, as a file whose name ends in ".json"; there are no tensors then.
+ * Errors: those of apus_checkpoint_open. */
+apus_status apus_checkpoint_open_bare(apus_checkpoint **out, const char *path);
+
 /* NULL if there is none.  A tensor of a format that cannot be read is found, without data. */
 const apus_file_tensor *apus_checkpoint_find(const apus_checkpoint *checkpoint, const char *name);
 /* A tensor whose bytes can be read.

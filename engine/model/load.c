@@ -25,10 +25,27 @@ void apus_model_decode(const apus_file_tensor *t, uint32_t rows, uint32_t cols, 
                           dst + (uint64_t)r * n);
 }
 
+/* What a file would hold: shapes are the config's. */
+static apus_status check_bare(const apus_model *m, apus_weight *w)
+{
+    w->bytes = 4 * (uint64_t)w->rows;
+    w->dtype = APUS_F32;
+    if (!w->cols)
+        return APUS_OK;
+    if (!m->train_all)
+        w->dtype = w->cols % apus_dtype_of(m->count_as)->block == 0 ? m->count_as : APUS_BF16;
+    if (!apus_tensor_bytes(w->dtype, 2, (uint32_t[]) { w->rows, w->cols }, &w->bytes))
+        return apus_fail(APUS_ERR_SUPPORT, "%s: %s of %u x %u is too large",
+                         apus_checkpoint_path(m->checkpoint), w->name, w->rows, w->cols);
+    return APUS_OK;
+}
+
 static apus_status check(const apus_model *m, apus_weight *w, const apus_file_tensor **out)
 {
     const apus_file_tensor *t;
 
+    if (m->bare)
+        return check_bare(m, w);
     APUS_FORWARD(apus_checkpoint_need(m->checkpoint, w->name, &t));
     if (t->n_dims != (w->cols ? 2u : 1u) || t->dims[0] != w->rows ||
         (w->cols && t->dims[1] != w->cols))

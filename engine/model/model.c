@@ -92,13 +92,18 @@ fail:
     return st;
 }
 
+static bool counts(const apus_model_params *params)
+{
+    return params->count_only || params->device_class;
+}
+
 static apus_status set_types(apus_model *m, const apus_model_params *params)
 {
     const apus_model_types *t = &m->types;
 
     APUS_FORWARD(apus_types_choose(&m->types, params->torch_dtype, m->config.dtype, &m->dims,
                                    m->gpu ? apus_gpu_caps(m->gpu) : NULL));
-    if (t->act == APUS_F32 && strcmp(t->torch_dtype, "float32") && !params->count_only)
+    if (t->act == APUS_F32 && strcmp(t->torch_dtype, "float32") && !counts(params))
         apus_log(APUS_LOG_WARN,
                  "activations are kept in float32: a size of the model is no multiple of 4");
     return APUS_OK;
@@ -112,7 +117,8 @@ static apus_status open_numbers(apus_model *m, const char *path, const apus_mode
 
     if (params->torch_dtype)
         APUS_FORWARD(apus_torch_dtype_read(&named, params->torch_dtype));
-    APUS_FORWARD(apus_checkpoint_open(&m->checkpoint, path));
+    APUS_FORWARD(params->device_class ? apus_checkpoint_open_bare(&m->checkpoint, path)
+                                      : apus_checkpoint_open(&m->checkpoint, path));
     /* The family first: one that is not known may have other keys than read_config wants. */
     type = apus_json_string(apus_checkpoint_config(m->checkpoint), "model_type", NULL);
     if (type)
@@ -127,10 +133,28 @@ static apus_status open_numbers(apus_model *m, const char *path, const apus_mode
     m->max_positions = params->max_positions ? params->max_positions
                        : c->max_pos < 8192   ? c->max_pos
                                              : 8192;
-    if (m->max_positions > c->max_pos && !params->count_only)
+    if (m->max_positions > c->max_pos && !counts(params))
         apus_log(APUS_LOG_WARN, "%u positions are more than the model was made for (%u)",
                  m->max_positions, c->max_pos);
     return list_weights(m);
+}
+
+/* The format that matrices are counted in; without files the config's, or bf16. */
+static apus_status choose_formats(apus_model *m, const apus_model_params *params)
+{
+    const apus_dtype stated = m->config.dtype;
+    const char *as = params->count_as;
+
+    m->count_as = APUS_DTYPE_COUNT;
+    m->bare = params->device_class && apus_checkpoint_count(m->checkpoint) == 0;
+    if (as) {
+        if (apus_dtype_by_name(as, &m->count_as) && apus_dtype_is_weight(m->count_as))
+            return APUS_OK;
+        return apus_fail(APUS_ERR_ARG, "no weights have the number format '%s'", as);
+    }
+    if (m->bare)
+        m->count_as = stated == APUS_F32 || stated == APUS_F16 ? stated : APUS_BF16;
+    return APUS_OK;
 }
 
 apus_status apus_model_open(apus_model **out, const char *path, const apus_model_params *params)
@@ -144,12 +168,13 @@ apus_status apus_model_open(apus_model **out, const char *path, const apus_model
         return APUS_ERR_MEMORY;
     APUS_TRY(open_numbers(m, path, params));
     m->train_all = params->train_all;
-    m->count_as = APUS_DTYPE_COUNT;
-    if (params->count_as && !apus_dtype_by_name(params->count_as, &m->count_as))
-        APUS_TRY(apus_fail(APUS_ERR_ARG, "no number format %s", params->count_as));
+    APUS_TRY(choose_formats(m, params));
     if (!params->no_device) {
-        APUS_TRY(apus_gpu_create(&m->gpu, &(apus_gpu_params) { .device = params->device,
-                                                               .count_only = params->count_only }));
+        APUS_TRY(
+            apus_gpu_create(&m->gpu, &(apus_gpu_params) { .device = params->device,
+                                                          .count_only = params->count_only,
+                                                          .device_class = params->device_class,
+                                                          .class_memory = params->class_memory }));
         APUS_TRY(apus_exec_create(&m->exec, m->gpu));
     }
     APUS_TRY(set_types(m, params));

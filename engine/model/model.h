@@ -46,6 +46,7 @@ struct apus_model {
     uint32_t max_positions; /* rows of the rope table */
     apus_buffer rope;
     apus_model_types types;
+    bool bare; /* there are no weights, only a config */
 };
 
 /* The weight of a name, or NULL. */

@@ -34,7 +34,9 @@ apus_status apusi_model_prepare(apusi_trainer *t)
                                .max_positions = longest,
                                .train_all = p->full,
                                .count_only = t->count_only,
-                               .count_as = t->count_as }));
+                               .count_as = t->count_as,
+                               .device_class = p->device_class,
+                               .class_memory = p->class_memory }));
     if (p->resume)
         APUS_FORWARD(apusi_checkpoint_tuned(t, p->resume));
     if (p->full)
@@ -166,6 +168,8 @@ static apus_status count(const apusi_trainer *t, const trial *x, need *out, apus
         const apus_memory_use use = apus_model_memory(c.model);
 
         apus_room_of(r, c.model);
+        if (t->p->device_class) /* of its host nothing is known: it counts as large enough */
+            r->free = UINT64_MAX;
         out->device = use.device_peak;
         out->host = use.host_peak;
         out->layers = c.model->dims.layers;
@@ -375,6 +379,7 @@ apus_status apusi_fit_check(apusi_trainer *t)
 {
     const apus_recompute how = t->p->recompute;
     trial base = { .params = *t->p,
+                   .count_as = t->count_as,
                    .batch = t->plan.batch,
                    .recompute = how == APUS_RECOMPUTE_ALL ? ALL_LAYERS : 0 };
     apus_status st;

@@ -10,7 +10,7 @@
 
 /* ---- runs, kept by their words ---- */
 
-enum { RUNS = 160 };
+enum { RUNS = 200 };
 
 static struct {
     char *line;
@@ -72,6 +72,8 @@ static char *value_of(const char *name)
         return apus_strdup("bench -m $M -p 4 -n 0 -r 1 -o json");
     if (!strcmp(name, "TUNE"))
         return apus_strdup("tune -m $M -p 0 --train 0 --seconds 0");
+    if (!strcmp(name, "PLAN"))
+        return apus_strdup("plan --model $M --max_length 64 --device_class ada");
     if (!strcmp(name, "CK"))
         return made("$SFT --learning_rate 1e-2", "o/checkpoint-3");
     if (!strcmp(name, "EARLY"))
@@ -442,11 +444,9 @@ static const struct {
 /* The command that a row of the table runs. */
 static apus_cmd command_of(const char *common)
 {
-    static const char *const others[][2] = { { "$SFT", "sft" },
-                                             { "$I", "infer" },
-                                             { "$EXPORT", "export" },
-                                             { "$BENCH", "bench" },
-                                             { "$TUNE", "tune" } };
+    static const char *const others[][2] = { { "$SFT", "sft" },       { "$I", "infer" },
+                                             { "$EXPORT", "export" }, { "$BENCH", "bench" },
+                                             { "$TUNE", "tune" },     { "$PLAN", "plan" } };
     const size_t n = strcspn(common, " ");
     apus_cmd cmd = APUS_CMD_COUNT;
     char *word = apus_strndup(common, n);

@@ -25,7 +25,7 @@ function layer_of(path,   parts) {
             return "base"
         if (path == "generate")
             return "model"
-        if (path == "bench" || path == "tuning")
+        if (path == "bench" || path == "tuning" || path == "forecast")
             return "train"
         return (path in rank || path in beside) ? path : "other"
     }

@@ -202,13 +202,23 @@ static void compare(const apus_str *got)
     apus_free(want);
 }
 
+static bool caps_of(apus_caps *caps, const char *path)
+{
+    cJSON *json = NULL;
+    const bool ok =
+        CHECK_OK(apus_json_read(&json, path)) && CHECK_OK(apus_caps_from_json(caps, json, path));
+
+    cJSON_Delete(json);
+    return ok;
+}
+
 TEST(choices_are_the_reviewed_ones)
 {
     static apus_caps caps[MOST_DEVICES];
     char **names = NULL, path[600];
     size_t n_names = 0;
     apus_str got = { 0 };
-    bool ok = CHECK_OK(apus_dir_list(&names, &n_names, harness_fixture("caps")));
+    bool ok = CHECK_OK(apus_dir_list(&names, &n_names, VENDOR_CLASSES));
 
     if (!apus_kernel_exists("matmul_coop") || !apus_kernel_exists("matmul_coop_bf16")) {
         harness_skip("this build lacks the cooperative-matrix shaders (its glslc is too old)");
@@ -220,8 +230,8 @@ TEST(choices_are_the_reviewed_ones)
         if (ok && n > 5 && !strcmp(names[i] + n - 5, ".json") && table.n_names < MOST_DEVICES) {
             snprintf(table.names[table.n_names], sizeof(table.names[0]), "%.*s", (int)(n - 5),
                      names[i]);
-            snprintf(path, sizeof(path), "%s/%s", harness_fixture("caps"), names[i]);
-            ok = CHECK_OK(caps_from_file(&caps[table.n_names++], path));
+            snprintf(path, sizeof(path), "%s/%s", VENDOR_CLASSES, names[i]);
+            ok = caps_of(&caps[table.n_names++], path);
         }
         apus_free(names[i]);
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "caps_json.h"
+#include "gpu.h"
 
 int main(void)
 {
@@ -12,7 +13,7 @@ int main(void)
         fprintf(stderr, "%s\n", apus_error_text());
         return 1;
     }
-    cJSON *json = caps_to_json(apus_gpu_caps(gpu));
+    cJSON *json = apus_caps_to_json(apus_gpu_caps(gpu));
     char *text = json ? apus_json_text(json, 1) : NULL;
 
     if (text)

@@ -19,6 +19,10 @@ typedef struct apus_gpu_params {
     bool validate;   /* enable VK_LAYER_KHRONOS_validation; APUS_VALIDATE does the same */
     bool count_only; /* nothing is opened: buffers are counted, not allocated, and nothing runs */
     bool statistics; /* kernels keep what the compiler says of them (APUS_STATISTICS) */
+    /* A class of apus_gpu_classes in place of a device, which need not be there, nor a driver:
+     * counted only. */
+    const char *device_class;
+    uint64_t class_memory; /* bytes of its memory; 0: the example's */
 } apus_gpu_params;
 
 /* Open a device.  *out is NULL on failure.
@@ -26,6 +30,17 @@ typedef struct apus_gpu_params {
  * is), APUS_ERR_SUPPORT (the device lacks buffer addresses, ...: which), APUS_ERR_DEVICE. */
 apus_status apus_gpu_create(apus_gpu **out, const apus_gpu_params *params);
 void apus_gpu_destroy(apus_gpu **gpu); /* waits for the device; accepts &(apus_gpu *){NULL} */
+
+/* A class of devices that runs can be planned for, with the peaks of one of them. */
+typedef struct apus_gpu_class {
+    const char *name;                   /* "ada" */
+    const char *example;                /* "GeForce RTX 4090" */
+    double f32_flops_s, matrix_flops_s; /* multiply-adds; products of 16-bit matrices, 0: none */
+    double bytes_s;
+    double dispatch_s; /* what a dispatch costs besides its work */
+    uint64_t memory;   /* bytes */
+} apus_gpu_class;
+const apus_gpu_class *apus_gpu_classes(size_t *n);
 
 /* What is worth printing about a device. */
 typedef struct apus_device_row {

@@ -22,6 +22,9 @@ typedef struct apus_model_params {
     bool count_only;         /* memory is counted, nothing is allocated, loaded or run */
     const char
         *count_as; /* count_only: as if matrices were stored so ("q8_0"); NULL: as they are */
+    const char *device_class; /* counted for a class of devices (apus/gpu.h); the model may be a
+                                 config.json alone, or a folder without weights */
+    uint64_t class_memory;    /* bytes of its memory; 0: the example's */
 } apus_model_params;
 
 /* Open a Hugging Face folder or a GGUF file and load the weights.  *out is NULL on failure.

@@ -66,6 +66,9 @@ typedef struct apus_train_params {
 
     const char *args_json;     /* text written as args.json; NULL: none */
     const apus_cancel *cancel; /* ends with a checkpoint and APUS_ERR_CANCELLED */
+
+    const char *device_class; /* apus/forecast.h only: a class in place of a device, */
+    uint64_t class_memory;    /* bytes of its memory; 0: the example's */
 } apus_train_params;
 
 /* What fits, before the first step. */

@@ -33,7 +33,7 @@
     REAL(ns_per_tick)                                                                              \
     BOOL(coop_built)
 
-cJSON *caps_to_json(const apus_caps *c)
+cJSON *apus_caps_to_json(const apus_caps *c)
 {
     cJSON *json = cJSON_CreateObject();
     char number[32];
@@ -123,13 +123,8 @@ static apus_status read_fields(apus_caps *c, const cJSON *json, const char *path
     return read_shapes(c, json, path);
 }
 
-apus_status caps_from_file(apus_caps *caps, const char *path)
+apus_status apus_caps_from_json(apus_caps *caps, const cJSON *json, const char *where)
 {
-    cJSON *json = NULL;
-
     memset(caps, 0, sizeof(*caps));
-    APUS_FORWARD(apus_json_read(&json, path));
-    const apus_status st = read_fields(caps, json, path);
-    cJSON_Delete(json);
-    return st;
+    return read_fields(caps, json, where);
 }
