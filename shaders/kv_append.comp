@@ -1,6 +1,6 @@
 #version 450
-/* Between the projections and attention over a cache: queries and keys normalized by head and turned
- * by their position; keys and values into their pages.
+/* Between the projections and attention over a cache: queries and keys normalized by head and
+ * turned by their position; keys and values into their pages.
  *
  *   q (T, H*E)  k, v (T, K*E) f32, f16 or bf16  table (P, E/2, 2) f32: cos, sin  norms (E) f32
  *   ->  q_out like q;  k_cache, v_cache rows of (K*E), CACHE_TYPE;  E a multiple of 4

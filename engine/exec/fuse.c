@@ -38,7 +38,7 @@ static void count_uses(fuser *f)
                 ++*uses_of(f, g->nodes[i]->in[k]);
 }
 
-/* The node that makes `t`, if that is of `op` and `t` is read once and no view of something else. */
+/* The node that makes `t`, if that is of `op`, and `t` is read once and no view. */
 static apus_node *only_for(const fuser *f, const apus_tensor *t, const apus_op_def *op)
 {
     return t && t->storage == APUS_STORE_PLANNED && t->producer->op == op && *uses_of(f, t) == 1
@@ -58,8 +58,8 @@ static apus_node *reader_of(const fuser *f, const apus_tensor *t)
     return NULL;
 }
 
-/* The node that was built last takes the place of `old`, with the tensors `outs` as its first n_outs
- * results instead of those that it came with, which were built behind n_tensors others. */
+/* The node that was built last takes the place of `old`, with the tensors `outs` as its first
+ * n_outs results instead of those that it came with, which were built behind n_tensors others. */
 static void take_place(fuser *f, apus_node *old, apus_tensor *const *outs, uint32_t n_outs,
                        uint32_t n_tensors)
 {

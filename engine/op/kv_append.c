@@ -1,4 +1,4 @@
-/* kv_append.c - queries turned, this step's keys and values into the cache: builder and dispatch. */
+/* kv_append.c - queries turned, keys and values into the cache: builder and dispatch. */
 #include "kv_append.h"
 
 #include "args/kv_append.h"

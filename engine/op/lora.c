@@ -1,5 +1,5 @@
-/* lora.c - a low-rank term beside a projection: builder, and two dispatches where adapters come from
- * a table. */
+/* lora.c - a low-rank term beside a projection: builder, and two dispatches where adapters come
+ * from a table. */
 #include "lora.h"
 
 #include "args/lora.h"

@@ -1,5 +1,5 @@
-/* matmul_few.c - the matmul algorithms for few rows of a (decode), of one matrix or several that are
- * multiplied by the same rows: where each fits, with what numbers.
+/* matmul_few.c - the matmul algorithms for few rows of a (decode), of one matrix or several that
+ * are multiplied by the same rows: where each fits, with what numbers.
  *
  *   vec      on GPUs: lanes along K
  *   dot_cpu  one row of a on CPU drivers with cheap uniform loads: lanes along K

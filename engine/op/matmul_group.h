@@ -24,13 +24,13 @@ typedef struct apus_matmul_group_params {
     apus_dtype out;        /* format of the results: f32 (0), f16 or bf16 */
 } apus_matmul_group_params;
 
-/* y_i = norm(x) b_i^T + bias_i + acc_i + the adapter's term (lora.h), at most 8 rows; a dispatch for
- * each format among the b_i, and one for the low-rank halves.
+/* y_i = norm(x) b_i^T + bias_i + acc_i + the adapter's term (lora.h), at most 8 rows; a dispatch
+ * for each format among the b_i, and one for the low-rank halves.
  *
  *   x (T, K) f32, f16 or bf16, live rows allowed  ->  out[i] (T, N_i); with a gate out[0] only
  *
- * A normalized x is not rounded to 16 bits where x has them.  No gradient.  The algorithms are those
- * of matmul for few rows (APUS_KERNEL=matmul:...); where none fits, recording fails with
+ * A normalized x is not rounded to 16 bits where x has them.  No gradient.  The algorithms are
+ * those of matmul for few rows (APUS_KERNEL=matmul:...); where none fits, recording fails with
  * APUS_ERR_SUPPORT.  Errors: APUS_ERR_SHAPE. */
 apus_node *apus_matmul_group(apus_graph *g, apus_tensor *x, const apus_matmul_group_params *params,
                              apus_tensor *out[APUS_GROUP_MOST]);

@@ -29,7 +29,7 @@ extern const apus_op_choices apusi_matmul_choices;
  * apus_emit. */
 apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const char *what,
                               apus_dispatch *d);
-/* The shape of `a` (live rows and all), `b` and a result in the format `out`; b_k: k as b has it. */
+/* The shape of `a` (all rows), `b` and a result in the format `out`; b_k: k as b has it. */
 void apusi_matmul_shape(apus_matmul_kind kind, const apus_tensor *a, const apus_tensor *b,
                         apus_dtype out, apus_matmul_problem *p, uint32_t *b_k);
 

@@ -1,9 +1,9 @@
 /* matmul_few.glsl - what the kernels for few rows of a share: matrices side by side, the norm of a,
  * the gate.
  *
- * MEMBERS matrices are multiplied by the same rows; a workgroup has rows of one of them.  NORM: a is
- * normalized on the way (rms_norm.comp): y = s * sum_k a[k] w[k] b[n,k], s = 1 / sqrt(mean(a^2) +
- * eps), so that no rows of a are written and read again.  PAIR: the two matrices are the gate and
+ * MEMBERS matrices are multiplied by the same rows; a workgroup has rows of one of them.  NORM: a
+ * is normalized on the way (rms_norm.comp): y = s * sum_k a[k] w[k] b[n,k], s = 1 / sqrt(mean(a^2)
+ * + eps), so that no rows of a are written and read again.  PAIR: the two matrices are the gate and
  * what it gates, a workgroup has the same rows of both, and y = silu(gate) * up (swiglu.comp).
  * ADAPTED: a low-rank term is added to products whose modules have one: lora_vec.comp made h, this
  * adds scale * sum_r h[m,r] b[n,r] of each row's adapter. */

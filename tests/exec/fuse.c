@@ -1,5 +1,5 @@
-/* fuse.c - tests of the rows of fuse.def: fused is the same as not fused, with fewer dispatches; what
- * must not be fused is left alone. */
+/* fuse.c - tests of the rows of fuse.def: fused is the same as not fused, with fewer dispatches;
+ * what must not be fused is left alone. */
 #include "fuse.h"
 
 #include <math.h>

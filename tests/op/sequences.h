@@ -171,9 +171,9 @@ static inline void attention_fill(optest *t)
     step_inputs(t, p, IN_SEQS);
     t->n_in = IN_SINKS + p->sinks;
     if (p->sinks)
-        t->in[IN_SINKS] = (optest_tensor) {
-            "sinks", APUS_F32, 1, { a->heads }, .scale = 3, .trained = true, .fixed = p->cached
-        };
+        t->in[IN_SINKS] =
+            (optest_tensor) { "sinks",         APUS_F32,          1, { a->heads }, .scale = 3,
+                              .trained = true, .fixed = p->cached };
 }
 
 /* The parameters as the builder takes them. */

@@ -1,5 +1,5 @@
-/* memory.c - the planned memory of real shapes, of all their layers: near what is alive at once, which
- * no plan can go below.  Nothing is loaded, allocated or run. */
+/* memory.c - the planned memory of real shapes, of all their layers: near what is alive at once,
+ * which no plan can go below.  Nothing is loaded, allocated or run. */
 #include <stdio.h>
 
 #include "adapters.h"

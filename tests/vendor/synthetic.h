@@ -12,9 +12,9 @@ typedef struct synthetic_shape {
     bool qk_norm; /* queries and keys are normalized by head */
 } synthetic_shape;
 
-extern const synthetic_shape synthetic_smollm2; /* SmolLM2-135M, two layers */
-extern const synthetic_shape synthetic_qwen2;   /* Qwen2.5-0.5B, two layers */
-extern const synthetic_shape synthetic_qwen3;   /* Qwen3-0.6B, two layers: heads of 128 */
+extern const synthetic_shape synthetic_smollm2;  /* SmolLM2-135M, two layers */
+extern const synthetic_shape synthetic_qwen2;    /* Qwen2.5-0.5B, two layers */
+extern const synthetic_shape synthetic_qwen3;    /* Qwen3-0.6B, two layers: heads of 128 */
 extern const synthetic_shape synthetic_llama_8b; /* Llama 3.1 8B, two layers */
 
 /* FOLDER/NAME with config.json and model.safetensors, tied, bf16; its path into path. */

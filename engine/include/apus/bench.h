@@ -20,7 +20,7 @@ typedef struct apus_bench_params {
     const char *torch_dtype; /* NULL: as the model's files say */
     uint32_t max_tokens;     /* longest text of a test: depth, prompt and answer together */
     bool full; /* weights are opened and trained as full fine-tuning does, all in f32 */
-    uint32_t max_sequences;  /* most of a test, [1, APUS_BENCH_MOST_SEQUENCES]; 0: 1 */
+    uint32_t max_sequences; /* most of a test, [1, APUS_BENCH_MOST_SEQUENCES]; 0: 1 */
 } apus_bench_params;
 
 /* Errors: those of apus_model_open, APUS_ERR_MEMORY. */

@@ -3,8 +3,8 @@
 #define APUS_MATMUL_H
 #include "dual.h"
 
-/* y = alpha * (op(a) op(b) + beta * a2 op(b2)) + bias + acc, see engine/op/matmul.h.  The live rows are rows of a:
- * rows of y for NT and NN, the summed dimension for TN. */
+/* y = alpha * (op(a) op(b) + beta * a2 op(b2)) + bias + acc, see engine/op/matmul.h.  The
+ * live rows are rows of a: rows of y for NT and NN, the summed dimension for TN. */
 struct apus_matmul_push {
     APUS_ADDR a, b, scales, y, acc, bias, step; /* scales, acc, bias: 0 for none */
     APUS_ADDR a2, b2;                           /* DUAL: the second product, f32 */

@@ -1,4 +1,4 @@
-/* matmul_few.h - arguments of the products of few rows: matmul_vec, matmul_vec_cpu, matmul_dot_cpu. */
+/* matmul_few.h - arguments of the products of few rows: matmul_vec, _vec_cpu, _dot_cpu. */
 #ifndef APUS_MATMUL_FEW_H
 #define APUS_MATMUL_FEW_H
 #include "dual.h"
