@@ -315,15 +315,19 @@ apus_status apus_tuned_load(apus_tuned **out, apus_str *said, const apus_caps *c
     if (!strcmp(named, "off"))
         return APUS_OK;
     path = named[0] ? apus_strdup(named) : apus_tuned_path(caps);
+    if (!path && named[0])
+        return APUS_ERR_MEMORY;
     if (path && (named[0] || apus_path_exists(path))) {
         st = apus_tuned_open(out, &why, path, caps);
         if (st != APUS_OK && st != APUS_ERR_MEMORY && !named[0]) { /* no reason not to run */
             apus_str_addf(said, "%s; the file is not used", apus_error_text());
             st = APUS_OK;
-        } else if (st == APUS_OK && *out) {
+        } else if (st != APUS_OK) {
+            st = st == APUS_ERR_MEMORY ? st : apus_fail(st, "APUS_TUNE: %s", apus_error_text());
+        } else if (*out) {
             apus_str_addf(said, "tune file %s: %u problems (%016llx)", path, (*out)->n,
                           (unsigned long long)apus_tuned_hash(*out));
-        } else if (st == APUS_OK) {
+        } else {
             apus_str_addf(said, "tune file %s is not used: %s; `apus tune` makes a new one", path,
                           why.data);
         }

@@ -135,6 +135,7 @@ TEST(what_cannot_be_measured_or_used_is_said)
     if (run_with(&c, "devices",
                  &(child_params) { .folder = folder, .env = { "APUS_TUNE=none.json" } })) {
         CHECK_EQ_U64(c.code, 1);
+        says(&c, "error: APUS_TUNE: ");
         says(&c, "none.json");
         child_release(&c);
     }

@@ -342,7 +342,7 @@ TEST(the_file_of_the_device_or_the_one_that_is_named)
     setenv("APUS_TUNE", "off", 1);
     loaded("", false);
     setenv("APUS_TUNE", named, 1);
-    CHECK_FAILS(apus_tuned_load(&none, &said, &gpu), APUS_ERR_MISSING, "named.json");
+    CHECK_FAILS(apus_tuned_load(&none, &said, &gpu), APUS_ERR_MISSING, "APUS_TUNE: ");
     CHECK_OK(apus_tuned_save(t, &gpu, named));
     loaded("named.json: 1 problems", true);
     CHECK_OK(apus_file_write(named, "{\"format\"", 9));
