@@ -24,7 +24,7 @@ void main()
 {
     const uint lane = gl_LocalInvocationID.x, t = gl_WorkGroupID.y, k4 = p.k >> 2;
     const uint module = gl_WorkGroupID.x % MODULES, r0 = gl_WorkGroupID.x / MODULES * RANKS;
-    float sum[RANKS], squares = 0.0, own = 0.0;
+    float sum[RANKS], squares = 0.0;
 
     if (t >= apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul))
         return;

@@ -155,8 +155,11 @@ void main()
         }
         if (turn == gl_WorkGroupSize.x - 1 || i == OWN / 2 * M - 1) {
             const uint at = i - turn + lane, m = at % M, n = n0 + at / M * 2;
-            if (lane <= turn && m < live && n < p.n)
-                matmul_put2(m, n, PAIR == 1 ? gated2(m, n, mine, mine_up) : few_end2(m, n, mine));
+            /* An adapter's address has to be the same for all lanes: row by row. */
+            [[unroll]] for (uint r = 0; r < M; r++)
+                if (lane <= turn && m == r && r < live && n < p.n)
+                    matmul_put2(r, n, PAIR == 1 ? gated2(r, n, mine, mine_up)
+                                                : few_end2(r, n, mine));
         }
     }
 }

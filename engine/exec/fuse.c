@@ -156,15 +156,28 @@ static void fuse_dual(fuser *f, apus_node *n)
     f->dead[inner->id] = true;
 }
 
-/* Whether what `n` reads, but for x (or NULL), is there before node `first`. */
-static bool ready(const apus_node *n, const apus_tensor *x, uint32_t first)
+/* Whether node n touches the bytes of root t, or `changes` them. */
+static bool touches(const apus_node *n, const apus_tensor *t, bool changes)
 {
-    for (uint32_t i = 0; i < n->n_in; i++) {
-        if (!n->in[i] || n->in[i] == x)
+    for (uint32_t k = 0; k < n->n_in; k++)
+        if (n->in[k] && apus_tensor_root(n->in[k], NULL) == t && (!changes || n->mutates >> k & 1))
+            return true;
+    return false;
+}
+
+/* Whether n can run where node `first` does: what it reads, but for x (or NULL), is there by then
+ * and is not changed in between, and what it changes nobody touches in between. */
+static bool ready(const fuser *f, const apus_node *n, const apus_tensor *x, uint32_t first)
+{
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        if (!n->in[k] || n->in[k] == x)
             continue;
-        const apus_tensor *t = apus_tensor_root(n->in[i], NULL);
+        const apus_tensor *t = apus_tensor_root(n->in[k], NULL);
         if (t->storage == APUS_STORE_PLANNED && t->producer->id >= first)
             return false;
+        for (uint32_t i = first; i < n->id; i++)
+            if (!f->dead[i] && touches(f->g->nodes[i], t, !(n->mutates >> k & 1)))
+                return false;
     }
     return true;
 }
@@ -182,17 +195,6 @@ static bool goes_along(const apus_matmul_params *p, const apus_tensor *a, const 
            (p->kind == APUS_NT ? b_rows : b_cols) <= SMALL;
 }
 
-/* Whether a node from `first` on, before `n`, touches what n changes. */
-static bool touched(const fuser *f, uint32_t first, const apus_node *n, const apus_tensor *into)
-{
-    for (uint32_t i = first; into && i < n->id; i++)
-        for (uint32_t k = 0; k < f->g->nodes[i]->n_in && !f->dead[i]; k++)
-            if (f->g->nodes[i]->in[k] &&
-                apus_tensor_root(f->g->nodes[i]->in[k], NULL) == apus_tensor_root(into, NULL))
-                return true;
-    return false;
-}
-
 /* Take a node into the batch that begins with `first`, if it goes along. */
 static bool add_product(const fuser *f, apus_matmul_batch_params *b, const apus_node *first,
                         const apus_node *n)
@@ -202,8 +204,8 @@ static bool add_product(const fuser *f, apus_matmul_batch_params *b, const apus_
     if (n->op != &apus_op_matmul || f->dead[n->id])
         return false;
     const apus_matmul_params p = apus_matmul_of(n, &x, &y);
-    if (!goes_along(&p, x, y) || (b->n && p.kind != b->kind) ||
-        (p.into ? touched(f, first->id, n, p.into) : !ready(n, NULL, first->id)))
+    if (!goes_along(&p, x, y) || (b->n && (p.kind != b->kind || p.out != b->out)) ||
+        !ready(f, n, NULL, first->id))
         return false;
     b->kind = p.kind;
     b->out = p.out;
@@ -217,7 +219,7 @@ static bool add_product(const fuser *f, apus_matmul_batch_params *b, const apus_
     return false;
 }
 
-/* Results are made where the first of them was; gradients that are added up where the last was. */
+/* Made where the first of them was, so that nothing lives longer for it. */
 static void fuse_batch(fuser *f, apus_node *n)
 {
     apus_matmul_batch_params b = { 0 };
@@ -237,14 +239,13 @@ static void fuse_batch(fuser *f, apus_node *n)
     }
     if (b.n < 2)
         return;
-    apus_node *place = b.product[0].into ? members[b.n - 1] : n;
     const uint32_t n_tensors = f->g->n_tensors;
-    f->g->prefix = place->name;
+    f->g->prefix = n->name;
     if (!apus_matmul_batch(f->g, &b, fresh))
         return;
-    for (uint32_t i = 0; i < b.n; i++)
-        f->dead[members[i]->id] = members[i] != place;
-    take_place(f, place, outs, b.product[0].into ? 0 : b.n, n_tensors);
+    for (uint32_t i = 1; i < b.n; i++)
+        f->dead[members[i]->id] = true;
+    take_place(f, n, outs, b.product[0].into ? 0 : b.n, n_tensors);
 }
 
 /* Made where the first was; the other's tensor is there by then. */
@@ -256,7 +257,7 @@ static void fuse_turned(fuser *f, apus_node *n)
         return;
     for (uint32_t i = n->id + 1; i < end; i++) {
         apus_node *other = f->g->nodes[i];
-        if (f->dead[i] || !apus_rope_alike(n, other) || !ready(other, NULL, n->id))
+        if (f->dead[i] || !apus_rope_alike(n, other) || !ready(f, other, NULL, n->id))
             continue;
         apus_tensor *outs[2] = { n->out[0], other->out[0] };
         const uint32_t n_tensors = f->g->n_tensors;
@@ -292,7 +293,7 @@ static void fuse_projections(fuser *f, apus_node *n)
     for (uint32_t i = n->id; i < f->g->n_nodes && p.n < APUS_GROUP_MOST; i++) {
         apus_node *other = f->g->nodes[i];
         apus_tensor *a, *b;
-        if (f->dead[i] || !is_projection(other) || !ready(other, x, n->id))
+        if (f->dead[i] || !is_projection(other) || !ready(f, other, x, n->id))
             continue;
         const apus_matmul_params o = apus_matmul_of(other, &a, &b);
         if (a != x || o.out != p.out)

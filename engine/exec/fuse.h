@@ -6,8 +6,7 @@
 
 /* Replace the patterns of fuse.def by fused operators where the device's algorithms take them.  The
  * graph has no use for gradients any more (they are in it, or are not wanted); tensors that are
- * kept, and those that several nodes read, stay.  Results may differ in the last bits.  Fusing
- * twice is fusing once.
+ * kept, and those that several nodes read, stay.  Results may differ in the last bits.
  *
  * Errors: of the graph. */
 apus_status apus_fuse(apus_graph *g, const apus_caps *caps, bool narrow, const char *force);

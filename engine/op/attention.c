@@ -329,6 +329,7 @@ static apus_status combine(apus_lower *l, const apus_node *n, struct apus_attent
     args.rows_mul = rows.mul;
     APUS_FORWARD(apus_emit_args(l, &args, sizeof(args), &push.args));
     d.kernel = "attention_combine";
+    d.rough = false; /* a count: it does not depend on the lengths */
     d.spec[0] = COMBINE_LANES;
     d.push = &push;
     access[0] = apus_reads(l, partial_of(n));

@@ -2,6 +2,7 @@
 #ifndef APUSI_OP_LORA_H
 #define APUSI_OP_LORA_H
 
+#include "args/lora.h"
 #include "lower.h"
 
 /* The adapters of one module. */
@@ -36,7 +37,7 @@ typedef struct apusi_lora_few {
     const apus_tensor *norm; /* x is normalized on the way (rms_norm.h), or NULL */
     float eps;
     const apus_tensor *h; /* (T, n * rank) f32 */
-    uint32_t module[3], n;
+    uint32_t module[APUS_LORA_MODULES], n;
     uint32_t slots, rank;
 } apusi_lora_few;
 

@@ -35,6 +35,7 @@ void apusi_matmul_shape(apus_matmul_kind kind, const apus_tensor *a, const apus_
     p->gate = p->norm = false;
     p->batch = 0;
     p->whole_m = p->m;
+    p->whole_n = p->n;
     *b_k = kind == APUS_NT ? b_cols : b_rows;
 }
 

@@ -255,7 +255,7 @@ static bool cpu_fits(const apus_caps *caps, const void *problem)
         return false;
     if (p->kind == APUS_NT)
         return p->k % 8 == 0;
-    return p->kind == APUS_NN ? p->k % 4 == 0 && p->n % 4 == 0 : p->m % 4 == 0;
+    return p->kind == APUS_NN ? p->k % 4 == 0 && p->whole_n % 4 == 0 : p->whole_m % 4 == 0;
 }
 
 /* Rows of a register tile: as many as pay, no more than there are. */

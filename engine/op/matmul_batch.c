@@ -68,6 +68,7 @@ static apus_matmul_problem problem_of_all(const apus_matmul_batch_params *p)
         all.n = one.n > all.n ? one.n : all.n;
         all.k = common_divisor(all.k, one.k);
         all.whole_m = common_divisor(all.whole_m, one.m);
+        all.whole_n = common_divisor(all.whole_n, one.n);
     }
     return all;
 }

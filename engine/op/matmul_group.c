@@ -3,8 +3,12 @@
 
 #include <stdio.h>
 
+#include "args/lora.h"
 #include "layout.h"
 #include "matmul_problem.h"
+
+_Static_assert(APUS_GROUP_MOST == APUS_MATMUL_MEMBERS && APUS_GROUP_MOST == APUS_LORA_MODULES,
+               "members of a group are those of its kernels");
 
 enum { IN_X, IN_NORM, IN_TABLE, IN_INDEX, IN_FIRST, PER_MEMBER = 3 };
 
@@ -218,9 +222,12 @@ static apus_status record_format(apus_lower *l, const apus_node *node,
         access[d.n_access++] = apus_reads(l, node->in[IN_TABLE]);
         access[d.n_access++] = apus_reads(l, node->in[IN_INDEX]);
     }
-    snprintf(what, sizeof(what), "nt %ux%ux%u %s in %u%s%s%s", problem.m, problem.n, problem.k,
+    snprintf(what, sizeof(what), "nt %ux%ux%u %s in %u%s%s", problem.m, problem.n, problem.k,
              apus_dtype_of(problem.b)->name, few.n, p->norm ? ", normalized" : "",
-             p->gate ? ", gated" : "", few.adapted ? ", adapted" : "");
+             p->gate ? ", gated" : "");
+    if (problem.a != APUS_F32 || problem.y != APUS_F32)
+        snprintf(what + strlen(what), sizeof(what) - strlen(what), " (%s to %s)",
+                 apus_dtype_of(problem.a)->name, apus_dtype_of(problem.y)->name);
     return apusi_matmul_few(l, &problem, what, &few, &d);
 }
 

@@ -18,8 +18,8 @@ typedef struct apus_matmul_problem {
     uint32_t k2;      /* of the second product; 0: none */
     bool gate, norm;  /* of few rows: see matmul_group.h */
     /* Of several products side by side (matmul_batch.h) m and n are the largest, k divides all. */
-    uint32_t batch;   /* how many; 0: one */
-    uint32_t whole_m; /* divides every m */
+    uint32_t batch;            /* how many; 0: one */
+    uint32_t whole_m, whole_n; /* divide every m, every n */
 } apus_matmul_problem;
 
 /* The algorithms, at products of a layer of 4096 columns. */

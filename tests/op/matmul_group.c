@@ -195,8 +195,9 @@ static double extra(const optest *t, const double *const *in, uint32_t o, uint64
 /* M rows of K against matrices of n0, n1 and n2 rows. */
 #define CASE(text, m, k, n0, t0, n1, t1, n2, t2, outs, ...)                                        \
     {                                                                                              \
-        .name = text, .force = { "matmul:vec", "matmul:vec_cpu", "matmul:dot_cpu" }, .fill = fill, \
-        .link = fill_table, .build = build, .define = define, .extra = extra, .out = { outs },     \
+        .name = text, .force = { "matmul:vec", "matmul:vec_cpu", "matmul:dot_cpu" },               \
+        .picky = true, .fill = fill, .link = fill_table, .build = build, .define = define,         \
+        .extra = extra, .out = { outs },                                                           \
         .in = { { "x", APUS_F32, 2, { m, k }, .fixed = true },                                     \
                 { "norm", APUS_F32, 1, { k }, .fixed = true },                                     \
                 MATRIX(n0, k, t0),                                                                 \

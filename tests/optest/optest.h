@@ -29,6 +29,8 @@ typedef struct optest optest;
 struct optest {
     const char *name;      /* also why it is there: "one more than a tile" */
     const char *force[12]; /* algorithms to force in turn; empty: the default choice only */
+    bool picky;      /* there may be no algorithm for it: not every one that is forced has another
+                   behind it */
     uint32_t narrow; /* significant bits to which the forced algorithm rounds both factors of its
                          products: 11 (f16), 8 (bf16); 0: none, it is exact */
     optest_tensor in[OPTEST_MAX], out[4];
