@@ -139,8 +139,10 @@ vec2 largest(vec2 x)
         if (subgroupElect())
             part[gl_SubgroupID] = x;
         barrier();
-        for (uint i = 0; i < SUBGROUPS; i++)
+        uint i = 0;
+        do
             x = max(x, part[i]);
+        while (++i < SUBGROUPS);
     }
     return x;
 }

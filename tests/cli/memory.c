@@ -140,10 +140,14 @@ TEST(a_smaller_optimizer_is_tried)
             other,
             BIG "--per_device_train_batch_size 1 --tuner_type full --gradient_checkpointing true "
                 "--optim adamw_8bit ");
-    CHECK(less < all);
+    CHECK(less < all - 0.2);
     REQUIRE(run_small(&c, folder, line, 1));
     CHECK_EQ_U64(c.code, 1);
-    CHECK(number_after(&c, words) == less);
+    /* In tenths of a MiB, each rounded; where device and host share their memory, with some 60 KiB
+     * of the host's. */
+    const double told = number_after(&c, words);
+    harness_check(told >= less - 0.11 && told <= less + 0.17, __FILE__, __LINE__,
+                  "%.1f MiB advised, %.1f planned with it, %.1f without", told, less, all);
     child_release(&c);
 }
 
