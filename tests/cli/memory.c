@@ -143,10 +143,10 @@ TEST(a_smaller_optimizer_is_tried)
     CHECK(less < all - 0.2);
     REQUIRE(run_small(&c, folder, line, 1));
     CHECK_EQ_U64(c.code, 1);
-    /* In tenths of a MiB, each rounded; where device and host share their memory, with some 40 KiB
+    /* In tenths of a MiB, each rounded; where device and host share their memory, with some 60 KiB
      * of the host's. */
     const double told = number_after(&c, words);
-    harness_check(told >= less - 0.11 && told <= less + 0.15, __FILE__, __LINE__,
+    harness_check(told >= less - 0.11 && told <= less + 0.17, __FILE__, __LINE__,
                   "%.1f MiB advised, %.1f planned with it, %.1f without", told, less, all);
     child_release(&c);
 }
