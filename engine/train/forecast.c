@@ -45,6 +45,12 @@ static apus_status make_rows(forecasting *f)
     const uint32_t n = f->train.batch;
     apusi_rows *rows = &f->t.train;
 
+    if ((uint64_t)n * f->pack_rows > APUS_TRAIN_MOST_SEQUENCES)
+        return apus_fail(APUS_ERR_ARG,
+                         "a micro batch of %llu rows of %u tokens; at most %u rows are supported: "
+                         "use a smaller --packing_length or batch size",
+                         (unsigned long long)n * f->pack_rows, f->row_tokens,
+                         APUS_TRAIN_MOST_SEQUENCES);
     rows->packs.tokens = apus_calloc(n, sizeof(*rows->packs.tokens));
     rows->lengths = apus_calloc((size_t)n * f->pack_rows, sizeof(*rows->lengths));
     if (!rows->packs.tokens || !rows->lengths)

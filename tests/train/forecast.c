@@ -259,6 +259,11 @@ TEST(what_cannot_be_forecast_is_refused)
     params.train.n_targets = 1;
     refused(params, APUS_ERR_ARG, "q_prj");
     params = qlora_8b();
+    params.train.packing = APUS_PACKING_BINPACK;
+    params.train.packing_length = 1 << 24;
+    params.train.max_length = 1;
+    refused(params, APUS_ERR_ARG, "a micro batch of 33554432 rows of 1 tokens; at most 32768 rows");
+    params = qlora_8b();
     params.train.model = path;
     refused(params, APUS_ERR_MISSING, "no such file or folder");
     CHECK_OK(apus_file_write(path, broken, sizeof(broken) - 1));
