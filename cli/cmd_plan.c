@@ -23,7 +23,8 @@ static apus_forecast_params params_of(const apus_plan_options *o, const char *de
                    .n_targets = o->all_linear ? 0 : o->target_modules.n,
                    .batch = o->train_batch_size,
                    .accumulation = o->gradient_accumulation_steps,
-                   .recompute = o->gradient_checkpointing },
+                   .recompute = o->gradient_checkpointing,
+                   .optim = o->optim },
         .weights = o->weights,
     };
 }

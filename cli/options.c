@@ -178,8 +178,10 @@ static apus_status read_sft_tuner(apus_sft_options *out, const apus_args *args)
 }
 
 /* transformers has two words for each. */
-static apus_optim optim_of(const char *word)
+apus_optim apusi_optim_asked(const apus_args *args)
 {
+    const char *word = apus_args_text(args, "optim");
+
     return !strcmp(word, "adamw_8bit") || !strcmp(word, "adamw_bnb_8bit") ? APUS_OPTIM_ADAMW_8BIT
                                                                           : APUS_OPTIM_ADAMW;
 }
@@ -192,7 +194,7 @@ static apus_status read_sft_optimizer(apus_sft_options *out, apus_args *args)
         APUS_FORWARD(apus_args_set(args, "learning_rate", out->full ? "1e-05" : "0.0001"));
     if (!apus_args_has(args, "gradient_accumulation_steps"))
         APUS_FORWARD(apus_args_set_uint(args, "gradient_accumulation_steps", (15 + batch) / batch));
-    out->optim = optim_of(apus_args_text(args, "optim"));
+    out->optim = apusi_optim_asked(args);
     out->learning_rate = apus_args_float(args, "learning_rate");
     out->lr_scheduler_type = apus_args_text(args, "lr_scheduler_type");
     out->warmup_ratio = apus_args_float(args, "warmup_ratio");

@@ -150,12 +150,14 @@ typedef struct apus_plan_options {
     bool all_linear;
     uint32_t train_batch_size, gradient_accumulation_steps;
     apus_recompute gradient_checkpointing;
+    apus_optim optim;
     bool json;
 } apus_plan_options;
 
 apus_status apus_plan_options_read(apus_plan_options *out, apus_args *args);
 
 /* What several commands read in the same way (options.c). */
+apus_optim apusi_optim_asked(const apus_args *args);
 apus_recompute apusi_recompute_asked(const apus_args *args);
 apus_texts apusi_targets_asked(const apus_args *args, bool *all_linear);
 

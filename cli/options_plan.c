@@ -28,6 +28,7 @@ apus_status apus_plan_options_read(apus_plan_options *out, apus_args *args)
     out->gradient_accumulation_steps =
         (uint32_t)apus_args_uint(args, "gradient_accumulation_steps");
     out->gradient_checkpointing = apusi_recompute_asked(args);
+    out->optim = apusi_optim_asked(args);
     out->json = !strcmp(apus_args_text(args, "output"), "json");
     return APUS_OK;
 }

@@ -132,7 +132,7 @@ static void count_training(forecasting *f)
     x->weights = m->weight_bytes + m->copy.bytes;
     x->adapter = f->t.adapters ? f->t.adapters->slots[0].slab.bytes : 0;
     x->gradients = 4 * n;
-    x->optimizer = 8 * n;
+    x->optimizer = held.moments;
     x->scratch = held.scratch;
     x->device = use.device_peak;
     x->host = use.host_peak;
