@@ -96,10 +96,14 @@ static apus_status plan_all(const apus_plan_options *o)
         apus_forecast f;
 
         st = apus_forecast_make(&f, &params);
-        if (st == APUS_OK && o->json)
+        if (st == APUS_ERR_MEMORY) { /* a tensor is larger than any may be there: an answer too */
+            apus_log(APUS_LOG_WARN, "%s: %s", devices[i].name, apus_error_text());
+            st = APUS_OK;
+        } else if (st == APUS_OK && o->json) {
             cJSON_AddItemToArray(all, apusi_plan_json(&devices[i], &f));
-        else if (st == APUS_OK)
+        } else if (st == APUS_OK) {
             apusi_plan_line(&text, &f);
+        }
         apus_forecast_release(&f);
     }
     if (st == APUS_OK)

@@ -361,11 +361,10 @@ static apus_status record(apus_lower *l, const apus_node *n)
     apus_access access[N_IN + 2];
     const apus_variant *v = NULL;
     char what[96];
-    int at = snprintf(what, sizeof(what), "%u of %u", a->p.heads / a->p.kv_heads, a->p.head_dim);
 
-    if (a->parts)
-        snprintf(what + at, sizeof(what) - (size_t)at, ", %llu keys in %u parts",
-                 (unsigned long long)c.keys, a->parts);
+    /* The same text for all lengths of a kind, so that what was measured with one is found. */
+    snprintf(what, sizeof(what), "%u of %u%s", a->p.heads / a->p.kv_heads, a->p.head_dim,
+             a->parts && c.keys >= LONG_CACHE ? ", a long cache" : "");
     APUS_FORWARD(apus_choose(l, "attention", variants, APUS_COUNT(variants), &c, what, &v));
     const bool parts = v == &variants[PARTS];
     const apusi_attention_lanes s = apusi_attention_spread(

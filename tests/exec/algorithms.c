@@ -222,24 +222,24 @@ static void attends(const apus_caps *caps, const char *force, uint32_t rows, uin
 /* Two heads of keys: 128 parts would make 256 workgroups for one row, 16 for eight. */
 TEST(few_rows_over_a_long_cache_are_divided)
 {
-    attends(&gpu, "", 1, 128, 0, "attention 4 of 64, 8192 keys in 64 parts: parts\n",
+    attends(&gpu, "", 1, 128, 0, "attention 4 of 64, a long cache: parts\n",
             (const uint32_t[2][3]) { { 1, 2, 64 }, { 2, 1, 1 } });
-    attends(&gpu, "", 8, 128, 0, "attention 4 of 64, 8192 keys in 16 parts: parts\n",
+    attends(&gpu, "", 8, 128, 0, "attention 4 of 64, a long cache: parts\n",
             (const uint32_t[2][3]) { { 8, 2, 16 }, { 16, 1, 1 } });
-    attends(&gpu, "", 1, 16, 0, "attention 4 of 64, 1024 keys in 8 parts: parts\n",
+    attends(&gpu, "", 1, 16, 0, "attention 4 of 64, a long cache: parts\n",
             (const uint32_t[2][3]) { { 1, 2, 8 }, { 2, 1, 1 } });
     /* Neither many rows, nor short caches, nor windows are. */
     attends(&gpu, "", 9, 128, 0, "attention 4 of 64: split\n",
             (const uint32_t[2][3]) { { 9, 2, 1 } });
-    attends(&gpu, "", 1, 15, 0, "attention 4 of 64, 960 keys in 7 parts: split\n",
+    attends(&gpu, "", 1, 15, 0, "attention 4 of 64: split\n",
             (const uint32_t[2][3]) { { 1, 2, 1 } });
     attends(&gpu, "", 1, 3, 0, "attention 4 of 64: split\n",
             (const uint32_t[2][3]) { { 1, 2, 1 } });
-    attends(&gpu, "", 1, 128, 512, "attention 4 of 64, 512 keys in 4 parts: split\n",
+    attends(&gpu, "", 1, 128, 512, "attention 4 of 64: split\n",
             (const uint32_t[2][3]) { { 1, 2, 1 } });
     /* On a CPU only where that is forced. */
-    attends(&cpu, "", 1, 128, 0, "attention 4 of 64, 8192 keys in 64 parts: lane\n",
+    attends(&cpu, "", 1, 128, 0, "attention 4 of 64, a long cache: lane\n",
             (const uint32_t[2][3]) { { 1, 2, 1 } });
-    attends(&cpu, "attention:parts", 1, 4, 0, "attention 4 of 64, 256 keys in 2 parts: parts\n",
+    attends(&cpu, "attention:parts", 1, 4, 0, "attention 4 of 64: parts\n",
             (const uint32_t[2][3]) { { 1, 2, 2 }, { 2, 1, 1 } });
 }
