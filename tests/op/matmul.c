@@ -74,6 +74,10 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     {                                                                                              \
         "matmul:tile_wide", "matmul:tile_large"                                                    \
     }
+#define MANY_COLUMNS                                                                               \
+    {                                                                                              \
+        "matmul:vec", "matmul:vec_cpu", "matmul:dot_cpu"                                           \
+    }
 #define COOP_F16                                                                                   \
     {                                                                                              \
         "matmul:coop"                                                                              \
@@ -181,6 +185,18 @@ TEST(few_rows)
     };
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, APUS_COUNT(cases), 1);
+}
+
+/* More workgroups than half of what a grid's dimension may have, with lanes of 8: a grid of two
+ * dimensions where a kernel takes that, and every row of b computed. */
+TEST(many_columns)
+{
+    optest cases[] = {
+        NARROW("a vocabulary", 0, MANY_COLUMNS, APUS_NT, 1, 262152, 32, APUS_Q8_0, 0),
+    };
+
+    cases[0].in[0].fixed = cases[0].in[1].fixed = true;
+    optest_run(cases, APUS_COUNT(cases));
 }
 
 TEST(every_format)

@@ -250,6 +250,25 @@ TEST(several_matrices)
     optest_run_stored(cases, APUS_COUNT(cases), X_ACC);
 }
 
+TEST(live_rows)
+{
+    optest cases[] = {
+        CASE("few of eight", 8, 64, 20, F16, 8, F16, 4, F16, THREE, .n = 3, .extras = true),
+        CASE("gated, normalized", 4, 64, 20, APUS_Q8_0, 20, APUS_Q8_0, 8, F32, ONE, .n = 2,
+             .gate = true, .norm = true),
+        CASE("with adapters", 6, 96, 20, F32, 8, F32, 4, F32, THREE, .n = 3, .adapted = true),
+        CASE("the only row is not live", 1, 64, 12, F32, 8, F32, 4, F32, TWO, .n = 2),
+    };
+    const uint32_t live[] = { 5, 3, 2, 0 };
+
+    for (size_t i = 0; i < APUS_COUNT(cases); i++) {
+        cases[i].in[IN_X].rows = (apus_rows) { APUS_VAR_TOKENS, 0, cases[i].in[IN_X].dims[0], 1 };
+        cases[i].vars[APUS_VAR_TOKENS] = live[i];
+    }
+    optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), X_ACC);
+}
+
 TEST(normalized_on_the_way)
 {
     optest cases[] = {
