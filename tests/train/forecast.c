@@ -58,8 +58,8 @@ TEST(qlora_of_8b_takes_at_most_6_gib)
     CHECK(x->fits);
     CHECK(x->device <= 6 * GIB && x->device + input > 6 * GIB);
     /* Forward twice, or three times, and the gradients of the inputs; the head forward and back;
-     * attention and the adapters come on top.  No gradient asks for the last product of a layer that
-     * runs again. */
+     * attention and the adapters come on top.  No gradient asks for the last product of a layer
+     * that runs again. */
     const double passes = 3.0 * 32 + x->twice, down = 14336 * 4096.0;
     const double products = 2.0 * 4096 * (passes * (double)layer - 32 * down + 2 * 128256 * 4096.0);
     CHECK(x->micro.flops > products && x->micro.flops < 1.15 * products);
