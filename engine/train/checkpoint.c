@@ -337,8 +337,8 @@ static apus_status load_own_state(apusi_trainer *t, const char *folder)
         APUS_TRY(apus_fail(
             APUS_ERR_ARG,
             "the checkpoint was made with other algorithms (choices %s) than this run "
-            "would use (%s), so that the result would differ: use the same device, build and "
-            "APUS_KERNEL",
+            "would use (%s), so that the result would differ: use the same device, build, "
+            "APUS_KERNEL and APUS_FUSE",
             apus_json_string(s, "choices_hash", "?"), hash));
     APUS_TRY(apus_json_u64(s, "step", 0, UINT64_MAX >> 12, &t->start_step));
     APUS_TRY(apus_json_u64(s, "loss_scale_good", 0, UINT32_MAX, &good));
