@@ -299,7 +299,8 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ui
     d->spec[4] = a->s.page_tokens;
     d->spec[5] = group;
     d->spec[6] = a->p.bidirectional;
-    d->spec[7] = own <= (s->few ? 24 : 64) ? 4 : own <= 128 && !s->few ? 2 : 1;
+    /* Keys a turn.  Heads of 192 over 8 lanes (24 elements each) spill with four on Intel. */
+    d->spec[7] = own <= (s->few ? 20 : 64) ? 4 : own <= 128 && !s->few ? 2 : 1;
     d->spec[8] = s->split;
     d->spec[9] = !s->few || own <= most;
     d->spec[10] = n->in[APUSI_Q]->dtype;
