@@ -5,9 +5,8 @@
  *   (quantized: whole blocks), N even where y has 16 bits
  *
  * One subgroup a workgroup, lanes along N, TM rows a lane.  Every address of `a` is the same for
- * all
- * lanes (rows come from gl_WorkGroupID), which the driver turns into scalar loads; the only load a
- * lane makes itself is the weight.  No shared memory.  Sums run in the order of k. */
+ * all lanes (rows come from gl_WorkGroupID), which the driver turns into scalar loads; the only
+ * load a lane makes itself is the weight.  No shared memory.  Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "quant.glsl"

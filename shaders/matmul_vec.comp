@@ -6,9 +6,8 @@
  *   (quantized: whole blocks)
  *
  * One subgroup a workgroup, lanes along K so that neighbours read neighbouring words of b, ROWS
- * rows
- * of b at once so that a is read once for them.  Each lane sums its own k in order, then the lanes
- * are added. */
+ * rows of b at once so that a is read once for them.  Each lane sums its own k in order, then the
+ * lanes are added. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #include "quant.glsl"

@@ -5,9 +5,8 @@
  *   a (M, K), M <= 8  b (N, K) any format  ->  y (M, N);  a, y f32, f16 or bf16;  K a multiple of
  *   32, N even where y has 16 bits
  *
- * One subgroup a workgroup, lanes along N, ROWS weight rows a lane.  A turn of the loop takes 32
- * k: a
- * lane's loads are 16 bytes each and one scale; every address of `a` is the same for all lanes. 
+ * One subgroup a workgroup, lanes along N, ROWS weight rows a lane.  A turn of the loop takes 32 k:
+ * a lane's loads are 16 bytes each and one scale; every address of `a` is the same for all lanes.
  * Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_shuffle : require

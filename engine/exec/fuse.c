@@ -112,6 +112,45 @@ static bool fits(const fuser *f, const apus_tensor *x, const apus_matmul_group_p
     return apus_matmul_group_fits(f->caps, f->narrow, f->force, x, p);
 }
 
+/* Whether a node from `from` on, before `to`, touches the bytes of t, or `changes` them. */
+static bool touched(const fuser *f, const apus_tensor *t, uint32_t from, uint32_t to, bool changes)
+{
+    const apus_tensor *root = apus_tensor_root(t, NULL);
+
+    for (uint32_t i = from; i < to; i++) {
+        const apus_node *n = f->g->nodes[i];
+        for (uint32_t k = 0; k < n->n_in && !f->dead[i]; k++)
+            if (n->in[k] && apus_tensor_root(n->in[k], NULL) == root &&
+                (!changes || n->mutates >> k & 1))
+                return true;
+    }
+    return false;
+}
+
+/* Whether n can run where node `first` does: what it reads, but for x (or NULL), is there by then
+ * and is not changed in between, and what it changes nobody touches in between. */
+static bool ready(const fuser *f, const apus_node *n, const apus_tensor *x, uint32_t first)
+{
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        if (!n->in[k] || n->in[k] == x)
+            continue;
+        const apus_tensor *t = apus_tensor_root(n->in[k], NULL);
+        if ((t->storage == APUS_STORE_PLANNED && t->producer->id >= first) ||
+            touched(f, t, first, n->id, !(n->mutates >> k & 1)))
+            return false;
+    }
+    return true;
+}
+
+/* Whether n can run where node `place` behind it does: nothing that it reads is changed. */
+static bool can_wait(const fuser *f, const apus_node *n, const apus_node *place)
+{
+    for (uint32_t k = 0; k < n->n_in; k++)
+        if (n->in[k] && touched(f, n->in[k], n->id + 1, place->id, true))
+            return false;
+    return true;
+}
+
 /* ---- the rows of fuse.def ---- */
 
 /* A product of few k in f32 beside a larger one: adapters, forward and backward. */
@@ -139,7 +178,7 @@ static void fuse_dual(fuser *f, apus_node *n)
     const bool inner_small = is_small(&q, inner_a, inner_b);
     const bool outer_small =
         is_small(&p, a, b) && (!inner_small || apus_tensor_cols(a) <= apus_tensor_cols(inner_a));
-    if (!outer_small && !inner_small)
+    if ((!outer_small && !inner_small) || !can_wait(f, inner, n))
         return;
     apus_matmul_params both = outer_small ? q : p;
     if (both.alpha != 1.0f || (outer_small && p.out != q.out))
@@ -154,32 +193,6 @@ static void fuse_dual(fuser *f, apus_node *n)
         return;
     take_place(f, n, n->out, 1, n_tensors);
     f->dead[inner->id] = true;
-}
-
-/* Whether node n touches the bytes of root t, or `changes` them. */
-static bool touches(const apus_node *n, const apus_tensor *t, bool changes)
-{
-    for (uint32_t k = 0; k < n->n_in; k++)
-        if (n->in[k] && apus_tensor_root(n->in[k], NULL) == t && (!changes || n->mutates >> k & 1))
-            return true;
-    return false;
-}
-
-/* Whether n can run where node `first` does: what it reads, but for x (or NULL), is there by then
- * and is not changed in between, and what it changes nobody touches in between. */
-static bool ready(const fuser *f, const apus_node *n, const apus_tensor *x, uint32_t first)
-{
-    for (uint32_t k = 0; k < n->n_in; k++) {
-        if (!n->in[k] || n->in[k] == x)
-            continue;
-        const apus_tensor *t = apus_tensor_root(n->in[k], NULL);
-        if (t->storage == APUS_STORE_PLANNED && t->producer->id >= first)
-            return false;
-        for (uint32_t i = first; i < n->id; i++)
-            if (!f->dead[i] && touches(f->g->nodes[i], t, !(n->mutates >> k & 1)))
-                return false;
-    }
-    return true;
 }
 
 /* A product with few columns, or the gradient of a small weight, without more. */
@@ -293,10 +306,10 @@ static void fuse_projections(fuser *f, apus_node *n)
     for (uint32_t i = n->id; i < f->g->n_nodes && p.n < APUS_GROUP_MOST; i++) {
         apus_node *other = f->g->nodes[i];
         apus_tensor *a, *b;
-        if (f->dead[i] || !is_projection(other) || !ready(f, other, x, n->id))
+        if (f->dead[i] || !is_projection(other))
             continue;
         const apus_matmul_params o = apus_matmul_of(other, &a, &b);
-        if (a != x || o.out != p.out)
+        if (a != x || o.out != p.out || !ready(f, other, x, n->id))
             continue;
         p.member[p.n].b = b;
         p.member[p.n].bias = o.bias;
@@ -362,7 +375,7 @@ static void fuse_normalized(fuser *f, apus_node *n)
         return;
     apus_node *norm = only_for(f, n->in[0], &apus_op_rms_norm);
     apus_matmul_group_params p = *apus_matmul_group_of(n);
-    if (!norm || p.norm)
+    if (!norm || p.norm || !can_wait(f, norm, n))
         return;
     p.norm = norm->in[1];
     p.eps = apus_rms_norm_eps(norm);

@@ -11,6 +11,9 @@
 static apus_status load_tuned(apus_exec *exec)
 {
     apus_str said = { 0 };
+
+    if (apus_gpu_class_of(exec->gpu)) /* a device that is not there was not measured */
+        return APUS_OK;
     const apus_status st = apus_tuned_load(&exec->tuned, &said, apus_gpu_caps(exec->gpu));
 
     if (st == APUS_OK && said.len && !apus_gpu_counts(exec->gpu))

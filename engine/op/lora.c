@@ -113,34 +113,44 @@ apus_status apusi_lora_few_emit(apus_lower *l, const apusi_lora_few *f)
     return apus_emit(l, &d);
 }
 
-/* h by lora.comp, rows in tiles. */
+/* A half of the term, rows in tiles; `d` has the kernel, its columns' grid, accesses and
+ * estimates. */
+static apus_status emit_half(apus_lower *l, const apus_node *n, const struct apus_lora_push *push,
+                             uint32_t tm, apus_dispatch *d)
+{
+    const apus_tensor *x = n->in[IN_X];
+
+    d->spec[0] = l->caps->subgroup;
+    d->spec[1] = tm;
+    d->spec[2] = x->dtype;
+    d->n_spec = 3;
+    d->push = push;
+    d->push_bytes = sizeof(*push);
+    d->groups[1] = (uint32_t)apus_ceil_div(x->dims[0], tm);
+    d->live = apus_rows_flat(x);
+    d->live_axis = 1;
+    d->live_tile = tm;
+    return apus_emit(l, d);
+}
+
 static apus_status emit_down(apus_lower *l, const apus_node *n, const struct apus_lora_push *push,
                              uint32_t tm)
 {
     const struct attr *a = n->attr;
     const apus_tensor *x = n->in[IN_X], *h = n->out[1];
-    const uint32_t lanes = l->caps->subgroup;
-    apus_access access[] = { apus_reads(l, x), apus_reads(l, n->in[IN_TABLE]),
-                             apus_reads(l, n->in[IN_INDEX]), apus_writes(l, h) };
-    apus_dispatch d = {
-        .kernel = "lora",
-        .spec = { lanes, tm, x->dtype },
-        .n_spec = 3,
-        .push = push,
-        .push_bytes = sizeof(*push),
-        .groups = { (uint32_t)apus_ceil_div(a->rank, lanes),
-                    (uint32_t)apus_ceil_div(x->dims[0], tm) },
-        .live = apus_rows_flat(x),
-        .live_axis = 1,
-        .live_tile = tm,
-        .access = access,
-        .n_access = APUS_COUNT(access),
-        .flops = 2.0 * x->dims[0] * x->dims[1] * a->rank,
-        .moved = (double)x->bytes + (double)h->bytes + 4.0 * a->rank * x->dims[1],
-        .fixed = 4.0 * a->rank * x->dims[1],
-    };
+    const apus_access access[] = { apus_reads(l, x), apus_reads(l, n->in[IN_TABLE]),
+                                   apus_reads(l, n->in[IN_INDEX]), apus_writes(l, h) };
 
-    return apus_emit(l, &d);
+    return emit_half(l, n, push, tm,
+                     &(apus_dispatch) {
+                         .kernel = "lora",
+                         .groups = { (uint32_t)apus_ceil_div(a->rank, l->caps->subgroup) },
+                         .access = access,
+                         .n_access = APUS_COUNT(access),
+                         .flops = 2.0 * x->dims[0] * x->dims[1] * a->rank,
+                         .moved = (double)x->bytes + (double)h->bytes + 4.0 * a->rank * x->dims[1],
+                         .fixed = 4.0 * a->rank * x->dims[1],
+                     });
 }
 
 static apus_status emit_up(apus_lower *l, const apus_node *n, const struct apus_lora_push *push,
@@ -148,28 +158,22 @@ static apus_status emit_up(apus_lower *l, const apus_node *n, const struct apus_
 {
     const struct attr *a = n->attr;
     const apus_tensor *x = n->in[IN_X], *y = n->in[IN_Y], *h = n->out[1];
-    const uint32_t lanes = l->caps->subgroup;
-    apus_access access[] = { apus_reads(l, h), apus_reads(l, y), apus_reads(l, n->in[IN_TABLE]),
-                             apus_reads(l, n->in[IN_INDEX]), apus_writes(l, n->out[0]) };
-    apus_dispatch d = {
-        .kernel = "lora_up",
-        .spec = { lanes, tm, x->dtype },
-        .n_spec = 3,
-        .push = push,
-        .push_bytes = sizeof(*push),
-        .groups = { (uint32_t)apus_ceil_div(y->dims[1], y->dtype == APUS_F32 ? lanes : 2 * lanes),
-                    (uint32_t)apus_ceil_div(x->dims[0], tm) },
-        .live = apus_rows_flat(x),
-        .live_axis = 1,
-        .live_tile = tm,
-        .access = access,
-        .n_access = APUS_COUNT(access),
-        .flops = 2.0 * x->dims[0] * y->dims[1] * a->rank,
-        .moved = 2.0 * (double)y->bytes + (double)h->bytes + 4.0 * a->rank * y->dims[1],
-        .fixed = 4.0 * a->rank * y->dims[1],
-    };
+    const uint32_t columns = (y->dtype == APUS_F32 ? 1 : 2) * l->caps->subgroup;
+    const apus_access access[] = { apus_reads(l, h), apus_reads(l, y),
+                                   apus_reads(l, n->in[IN_TABLE]), apus_reads(l, n->in[IN_INDEX]),
+                                   apus_writes(l, n->out[0]) };
 
-    return apus_emit(l, &d);
+    return emit_half(
+        l, n, push, tm,
+        &(apus_dispatch) {
+            .kernel = "lora_up",
+            .groups = { (uint32_t)apus_ceil_div(y->dims[1], columns) },
+            .access = access,
+            .n_access = APUS_COUNT(access),
+            .flops = 2.0 * x->dims[0] * y->dims[1] * a->rank,
+            .moved = 2.0 * (double)y->bytes + (double)h->bytes + 4.0 * a->rank * y->dims[1],
+            .fixed = 4.0 * a->rank * y->dims[1],
+        });
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)

@@ -22,4 +22,8 @@ typedef struct apusi_shapes {
 apus_status apusi_shapes_open(apusi_shapes *s, const apus_tuning_params *params);
 void apusi_shapes_close(apusi_shapes *s); /* safe on {0} */
 
+/* Words that are sane numbers in any format, the same ones every time: small quants up to byte
+ * scales_at, halves and floats in [-0.5, 0.5) elsewhere. */
+void apusi_shapes_fill(uint32_t *words, uint64_t bytes, apus_dtype type, uint64_t scales_at);
+
 #endif

@@ -50,8 +50,7 @@ static apus_status read_shape(shape *s, const char *text, apus_dtype act)
     return APUS_OK;
 }
 
-/* Words that are sane numbers in any format: small quants, halves and floats near 0.01. */
-static void fill(uint32_t *words, uint64_t bytes, apus_dtype type, uint64_t scales_at)
+void apusi_shapes_fill(uint32_t *words, uint64_t bytes, apus_dtype type, uint64_t scales_at)
 {
     uint32_t r[4] = { 0 };
 
@@ -87,8 +86,9 @@ static apus_status make_operand(apusi_shapes *s, apus_dtype type, const uint32_t
     uint32_t *words = apus_alloc(*apart);
     if (!words)
         return APUS_ERR_MEMORY;
-    fill(words, bytes, type,
-         apus_dtype_is_quant(type) ? apus_layout_scales_at(type, dims[0], dims[1]) : 0);
+    apusi_shapes_fill(words, bytes, type,
+                      apus_dtype_is_quant(type) ? apus_layout_scales_at(type, dims[0], dims[1])
+                                                : 0);
     for (uint32_t i = 0; i < *copies && st == APUS_OK; i++)
         st = apus_buffer_write(s->gpu, b, i * *apart, words, *apart);
     apus_free(words);

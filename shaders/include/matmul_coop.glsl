@@ -5,14 +5,11 @@
  *   ->  y (M, N);  a, y and TN's b f32, f16 or bf16;  every shape (y in 16 bits: N even)
  *
  * Both operands are rounded to 16 bits while they are staged in shared memory (as they lie in
- * memory,
- * padded by 16 bytes a row); products and sums are f32.  A workgroup of SUB_M x SUB_N subgroups
- * makes
- * a block of BM x BN elements in fragments of FM x FN x FK, the shape that the device lists. 
- * The next
- * chunk of BK is in registers while this one is used.  At the end each subgroup writes its
- * fragments
- * one at a time through shared memory, because how a fragment lies in registers is not known. */
+ * memory, padded by 16 bytes a row); products and sums are f32.  A workgroup of SUB_M x SUB_N
+ * subgroups makes a block of BM x BN elements in fragments of FM x FN x FK, the shape that the
+ * device lists.  The next chunk of BK is in registers while this one is used.  At the end each
+ * subgroup writes its fragments one at a time through shared memory, because how a fragment lies
+ * in registers is not known. */
 #ifndef APUS_MATMUL_COOP_GLSL
 #define APUS_MATMUL_COOP_GLSL
 #extension GL_KHR_cooperative_matrix : require

@@ -11,12 +11,11 @@
 #include <stdlib.h>
 
 #include "exec.h"
-#include "half.h"
 #include "layout.h"
 #include "matmul.h"
 #include "op.h"
 #include "os.h"
-#include "rng.h"
+#include "tuning_internal.h"
 
 #define MOST_ALGORITHMS 6
 #define MOST_ROUNDS 31
@@ -71,25 +70,11 @@ static const problem problems[] = {
 
 static const char *const kind_names[] = { "nt", "nn", "tn" };
 
-/* Words that are sane numbers in any format: small quants, halves and floats near 0.01. */
 static apus_status fill(apus_gpu *gpu, const apus_buffer *b, apus_dtype type, uint64_t scales_at)
 {
     uint32_t *words = apus_alloc(b->bytes);
 
-    for (uint64_t i = 0; i < b->bytes / 4; i++) {
-        uint32_t r[4];
-        const uint32_t counter[4] = { (uint32_t)i, 0, 0, 0 }, key[2] = { 1, 2 };
-        if (i % 4 == 0)
-            apus_philox(key, counter, r);
-        const float f = (float)(r[i % 4] >> 8) * 0x1p-24f - 0.5f;
-        const uint16_t h = type == APUS_BF16 ? apus_f32_to_bf16(f) : apus_f32_to_f16(f);
-        if (type == APUS_F32)
-            memcpy(&words[i], &f, 4);
-        else if (!apus_dtype_is_quant(type) || 4 * i >= scales_at)
-            words[i] = (uint32_t)h | (uint32_t)h << 16;
-        else
-            words[i] = r[i % 4];
-    }
+    apusi_shapes_fill(words, b->bytes, type, scales_at);
     const apus_status st = apus_buffer_write(gpu, b, 0, words, b->bytes);
     apus_free(words);
     return st;

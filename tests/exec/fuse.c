@@ -186,6 +186,24 @@ static apus_tensor *build_read_between(store *s, apus_graph *g, apus_tensor *x, 
     return apus_add(g, other, into);
 }
 
+/* A small product that adds what is changed before the larger one runs. */
+static apus_tensor *build_changed_between(store *s, apus_graph *g, apus_tensor *x,
+                                          apus_tensor **also)
+{
+    const uint32_t rows = apus_tensor_rows(x);
+    apus_tensor *sum = store_tensor(s, g, "sum", rows, D, 1);
+    apus_tensor *inner = apus_matmul(g, weight(s, g, rows, RANK), weight(s, g, RANK, D),
+                                     &(apus_matmul_params) { .kind = APUS_NN, .acc = sum });
+
+    if (!sum)
+        return NULL;
+    (void)also;
+    apus_matmul(g, weight(s, g, 4, rows), weight(s, g, 4, D),
+                &(apus_matmul_params) { .kind = APUS_TN, .acc = sum, .into = sum });
+    return apus_matmul(g, x, weight(s, g, D, D),
+                       &(apus_matmul_params) { .kind = APUS_NN, .acc = inner });
+}
+
 /* A norm that more than products read. */
 static apus_tensor *build_shared_norm(store *s, apus_graph *g, apus_tensor *x, apus_tensor **also)
 {
@@ -321,6 +339,7 @@ TEST(what_others_read_stays)
     compare("a product that needs the other", build_depends, 1, 0);
     compare("results of other formats", build_formats, 9, 0);
     compare("sums that are read in between", build_read_between, 9, 0);
+    compare("a sum that is changed in between", build_changed_between, 9, 0);
 }
 
 TEST(twice_is_once)

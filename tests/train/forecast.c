@@ -83,6 +83,9 @@ TEST(decoding_is_no_faster_than_the_memory)
     CHECK_EQ_U64(x->cache, 2 * 32 * 1024 * 2048ull * 2);
     const double read = (double)x->weights - 128256 * 4096.0 / 32 * 18 + (double)x->cache;
     CHECK(x->decode.bytes > 0.99 * read && x->decode.bytes < 1.1 * read);
+    const double layer = 2 * 4096 * 4096.0 + 2 * 1024 * 4096.0 + 3 * 14336 * 4096.0,
+                 products = 2 * (32 * layer + 128256 * 4096.0);
+    CHECK(x->decode.flops > products && x->decode.flops < 1.1 * products); /* with attention */
     CHECK(x->decode.seconds > read / 448e9 && x->decode.seconds < 4 * read / 448e9);
     CHECK(x->decode.dispatches > 32 * 7);
     CHECK(x->prompt.seconds > x->decode.seconds);
