@@ -1,79 +1,6 @@
 /* matmul.c - tests of apus_matmul: every kind, every format, every algorithm. */
-#include "matmul.h"
+#include "matmul_cases.h"
 
-#include <math.h>
-#include <stdio.h>
-
-#include "choice.h"
-#include "matmul_problem.h"
-#include "optest.h"
-
-struct params {
-    apus_matmul_kind kind;
-    bool bias, acc;
-    float alpha;
-    bool wide;     /* the result is f32 */
-    apus_dtype to; /* or this; else it is as a */
-    bool ends;     /* factors beyond f16's largest number count as that */
-};
-
-static void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs)
-{
-    const struct params *p = t->params;
-
-    outs[0] = apus_matmul(g, in[0], in[1],
-                          &(apus_matmul_params) { .kind = p->kind,
-                                                  .alpha = p->alpha,
-                                                  .out = p->wide ? APUS_F32
-                                                         : p->to ? p->to
-                                                                 : in[0]->dtype,
-                                                  .bias = p->bias ? in[2 + p->acc] : NULL,
-                                                  .acc = p->acc ? in[2] : NULL });
-    if (outs[0] && p->kind != APUS_NT)
-        outs[0]->wants_grad = false;
-}
-
-static void define(const optest *t, const double *const *in, double **out, double **mag,
-                   uint32_t *terms)
-{
-    const struct params *p = t->params;
-    const uint32_t *a = t->in[0].dims, *b = t->in[1].dims;
-    const uint32_t m = p->kind == APUS_TN ? a[1] : a[0], k = p->kind == APUS_TN ? a[0] : a[1];
-    const uint32_t n = p->kind == APUS_NT ? b[0] : b[1];
-    const double alpha = p->alpha == 0 ? 1 : (double)p->alpha;
-    uint32_t live_k = k;
-
-    if (p->kind == APUS_TN && t->in[0].rows.max)
-        live_k = t->vars[t->in[0].rows.var];
-    for (uint32_t i = 0; i < m; i++)
-        for (uint32_t j = 0; j < n; j++) {
-            double sum = 0, all = 0;
-            for (uint32_t x = 0; x < live_k; x++) {
-                const double a_ik = in[0][p->kind == APUS_TN ? x * m + i : i * k + x];
-                const double term = alpha * (p->ends ? fmax(-65504, fmin(65504, a_ik)) : a_ik) *
-                                    in[1][p->kind == APUS_NT ? j * k + x : x * n + j];
-                sum += term;
-                all += fabs(term);
-            }
-            if (p->bias)
-                sum += in[2 + p->acc][j], all += fabs(in[2 + p->acc][j]);
-            if (p->acc)
-                sum += in[2][i * n + j], all += fabs(in[2][i * n + j]);
-            out[0][i * n + j] = sum;
-            mag[0][i * n + j] = all;
-        }
-    *terms = live_k + 3;
-}
-
-#define EXACT                                                                                      \
-    {                                                                                              \
-        "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:vec_cpu", "matmul:dot_cpu",            \
-            "matmul:tile"                                                                          \
-    }
-#define LARGE                                                                                      \
-    {                                                                                              \
-        "matmul:tile_wide", "matmul:tile_large"                                                    \
-    }
 #define MANY_COLUMNS                                                                               \
     {                                                                                              \
         "matmul:vec", "matmul:vec_cpu", "matmul:dot_cpu"                                           \
@@ -85,31 +12,6 @@ static void define(const optest *t, const double *const *in, double **out, doubl
 #define COOP_BF16                                                                                  \
     {                                                                                              \
         "matmul:coop_bf16", "matmul:coop_bf16_large"                                               \
-    }
-/* `kind_` with a result of (m, n) and sums over k. */
-#define SHAPES(kind_, m, n, k, type)                                                               \
-    .build = build, .define = define, .out = { { "y" } },                                          \
-    .in = { { "a", APUS_F32, 2, { (kind_) == APUS_TN ? k : m, (kind_) == APUS_TN ? m : k } },      \
-            { "b",                                                                                 \
-              type,                                                                                \
-              2,                                                                                   \
-              { (kind_) == APUS_NT ? n : k, (kind_) == APUS_NT ? k : n },                          \
-              .trained = true } }
-#define CASE(text, kind_, m, n, k, type, ...)                                                      \
-    {                                                                                              \
-        .name = text, .force = EXACT, SHAPES(kind_, m, n, k, type),                                \
-        .params = &(const struct params)                                                           \
-        {                                                                                          \
-            .kind = kind_, __VA_ARGS__                                                             \
-        }                                                                                          \
-    }
-#define NARROW(text, bits, force_, kind_, m, n, k, type, ...)                                      \
-    {                                                                                              \
-        .name = text, .force = force_, .narrow = bits, SHAPES(kind_, m, n, k, type),               \
-        .params = &(const struct params)                                                           \
-        {                                                                                          \
-            .kind = kind_, __VA_ARGS__                                                             \
-        }                                                                                          \
     }
 
 TEST(every_kind_and_shape)
@@ -243,23 +145,6 @@ TEST(formats_of_two_levels)
     };
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, 2, 1);
-}
-
-/* The same kernels with the numbers for large results; few cases, CPU drivers compile them
- * slowly. */
-TEST(large_tiles)
-{
-    optest cases[] = {
-        NARROW("more than a block", 0, LARGE, APUS_NT, 130, 141, 21, APUS_F32, .alpha = 0.37f),
-        NARROW("nn, odd edges", 0, LARGE, APUS_NN, 129, 160, 36, APUS_Q4_1, 0),
-        NARROW("nn of blocks of 256", 0, LARGE, APUS_NN, 65, 256, 36, APUS_Q6_K, 0),
-        NARROW("tn", 0, LARGE, APUS_TN, 67, 131, 19, APUS_F32, 0),
-        NARROW("matrix cores", 11, { "matmul:coop_large" }, APUS_NN, 130, 132, 36, APUS_F16, 0),
-    };
-    cases[0].in[1].trained = false; /* values only: gradients are the other two kinds */
-    cases[0].in[0].fixed = cases[0].in[1].fixed = true;
-    optest_run(cases, APUS_COUNT(cases));
-    optest_run_stored(cases, APUS_COUNT(cases), 1);
 }
 
 /* Matrix cores: the sums of absolute terms of gradients stay below 16 (see optest.c). */
@@ -475,92 +360,4 @@ TEST(live_rows)
     }
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, APUS_COUNT(cases), 1);
-}
-
-/* ---- tiles ---- */
-
-typedef struct tiles {
-    const char *algorithm;
-    char force[APUS_MOST_TILES][APUS_CHOICE_ROOM + 8];
-    uint32_t n;
-} tiles;
-
-static void keep_tile(void *user, const apus_choice *c)
-{
-    tiles *t = user;
-    char text[APUS_CHOICE_ROOM];
-
-    if (c->at == 0 || strcmp(c->variant->name, t->algorithm) != 0)
-        return;
-    apus_choice_text(text, c);
-    snprintf(t->force[t->n++], sizeof(t->force[0]), "matmul:%s", text);
-}
-
-/* Every tile but the default that an algorithm lists for the problem of a case. */
-static void run_tiles(optest *t, const char *algorithm)
-{
-    const struct params *p = t->params;
-    const uint32_t *a = t->in[0].dims, *b = t->in[1].dims;
-    const bool tn = p->kind == APUS_TN;
-    const apus_matmul_problem problem = { .kind = p->kind,
-                                          .m = tn ? a[1] : a[0],
-                                          .n = p->kind == APUS_NT ? b[0] : b[1],
-                                          .k = tn ? a[0] : a[1],
-                                          .b = t->in[1].dtype,
-                                          .a = APUS_F32,
-                                          .y = APUS_F32 };
-    const apus_choosing from = {
-        apus_gpu_caps(optest_gpu()),     "matmul", apusi_matmul_choices.variants,
-        apusi_matmul_choices.n_variants, &problem, false
-    };
-    tiles all = { .algorithm = algorithm };
-
-    apus_choice_each(&from, keep_tile, &all);
-    CHECK(all.n > 0);
-    t->in[0].fixed = t->in[1].fixed = true; /* values only: gradients are the other kinds */
-    t->in[1].trained = false;
-    for (uint32_t i = 0; i < all.n; i += APUS_COUNT(t->force)) {
-        optest part = *t;
-
-        memset(part.force, 0, sizeof(part.force));
-        for (uint32_t k = 0; k < APUS_COUNT(part.force) && i + k < all.n; k++) {
-            const apus_choice c = apus_choice_find(&from, all.force[i + k], NULL);
-            char text[APUS_CHOICE_ROOM];
-
-            apus_choice_text(text, &c);
-            CHECK_EQ_STR(text, all.force[i + k] + strlen("matmul:"));
-            part.force[k] = all.force[i + k];
-        }
-        optest_run(&part, 1);
-        if (t->in[1].dims[0] % 4 == 0 && p->kind == APUS_NT)
-            optest_run_stored(&part, 1, 1);
-    }
-}
-
-/* What a tune file may ask for is as right as the defaults. */
-TEST(every_tile)
-{
-    static const char *const algorithms[] = { "cpu",  "cpu",     "cpu",     "cpu",     "vec",
-                                              "vec",  "vec_cpu", "vec_cpu", "dot_cpu", "dot_cpu",
-                                              "tile", "tile",    "tile" };
-    optest cases[] = {
-        CASE("a register tile", APUS_NT, 21, 20, 64, APUS_Q8_0, 0),
-        CASE("a register tile, few rows", APUS_NT, 3, 23, 32, APUS_F32, 0),
-        CASE("a register tile, nn", APUS_NN, 9, 64, 24, APUS_Q4_0, 0),
-        CASE("a register tile, tn", APUS_TN, 36, 20, 37, APUS_F32, 0),
-        CASE("one row", APUS_NT, 1, 42, 1088, APUS_Q4_0, 0),
-        CASE("three rows", APUS_NT, 3, 22, 64, APUS_F16, 0),
-        CASE("rows of b, one row", APUS_NT, 1, 41, 96, APUS_Q5_1, 0),
-        CASE("rows of b, eight rows", APUS_NT, 8, 20, 64, APUS_BF16, 0),
-        CASE("long turns", APUS_NT, 1, 41, 1024, APUS_Q4_1, 0),
-        CASE("long turns of f32", APUS_NT, 1, 20, 256, APUS_F32, 0),
-        CASE("blocks", APUS_NT, 70, 41, 36, APUS_F32, 0),
-        CASE("blocks, nn", APUS_NN, 65, 96, 20, APUS_Q4_1, 0),
-        CASE("blocks, tn", APUS_TN, 33, 67, 19, APUS_F32, 0),
-    };
-
-    if (!optest_gpu())
-        return;
-    for (size_t i = 0; i < APUS_COUNT(cases); i++)
-        run_tiles(&cases[i], algorithms[i]);
 }
