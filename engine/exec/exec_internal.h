@@ -7,6 +7,7 @@
 
 #define APUSI_ARENAS 8
 #define APUSI_SLOTS 2
+#define APUSI_GRID_BYTES 16u
 #define APUSI_KINDS 4 /* of live rows that estimates tell apart */
 
 /* Scratch memory: blocks of at most the device's largest allocation.  Plans hold references; a
@@ -47,6 +48,7 @@ struct apus_plan {
     apus_list list;
     apusi_arena *arena;
     apus_buffer step, args;
+    uint32_t grids_at; /* in the step buffer, behind its arrays: grids, APUSI_GRID_BYTES each */
     apus_buffer slots[APUSI_SLOTS];
     apus_commands *copies[APUSI_SLOTS];
     uint64_t slot_ticket[APUSI_SLOTS];

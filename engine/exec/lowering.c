@@ -90,7 +90,8 @@ apus_status apus_plan_estimate(apus_plan_info *info, apus_list *list, apus_graph
     APUS_TRY(apusi_lower(&own, g, &l, info));
     info->scratch_bytes = memory.bytes;
     info->peak_live = memory.peak_live;
-    info->step_bytes = g->step_bytes;
+    info->step_bytes =
+        apus_round_up(g->step_bytes, APUSI_GRID_BYTES) + (uint64_t)APUSI_GRID_BYTES * own.n_slots;
     if (list)
         APUS_TRY(apus_hazards_check(&own));
 fail:

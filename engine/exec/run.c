@@ -136,7 +136,25 @@ apus_lower apusi_lower_of(const apus_plan *plan)
     return l;
 }
 
-/* Lower twice (the argument buffer's size is not known before) and fill the argument buffer. */
+/* The step buffer and its slots on the host, with so many grids behind the arrays. */
+static apus_status make_step(apus_plan *plan, uint32_t n_grids)
+{
+    apus_gpu *gpu = plan->exec->gpu;
+
+    plan->grids_at = (uint32_t)apus_round_up(plan->graph->step_bytes, APUSI_GRID_BYTES);
+    const uint64_t bytes = plan->grids_at + (uint64_t)APUSI_GRID_BYTES * n_grids;
+    APUS_FORWARD(apus_buffer_create(gpu, &plan->step, bytes, APUS_MEMORY_DEVICE, "step"));
+    for (uint32_t i = 0; i < APUSI_SLOTS; i++) {
+        APUS_FORWARD(
+            apus_buffer_create(gpu, &plan->slots[i], bytes, APUS_MEMORY_HOST, "step slot"));
+        memset(plan->slots[i].host, 0, bytes);
+    }
+    plan->info.step_bytes = bytes;
+    return APUS_OK;
+}
+
+/* Lower twice, since the sizes of the step buffer and of the argument buffer are not known before,
+ * and fill the latter. */
 static apus_status lower(apus_plan *plan, const apus_plan_params *params)
 {
     apus_gpu *gpu = plan->exec->gpu;
@@ -145,15 +163,18 @@ static apus_status lower(apus_plan *plan, const apus_plan_params *params)
     l.force = apusi_force(params);
     l.tuned = plan->exec->tuned;
     APUS_FORWARD(apusi_lower(&plan->list, plan->graph, &l, &plan->info));
-    if (plan->list.args_bytes) {
-        APUS_FORWARD(apus_buffer_create(gpu, &plan->args, plan->list.args_bytes, APUS_MEMORY_DEVICE,
-                                        "arguments"));
-        apus_list_release(&plan->list);
-        l.args = plan->args.address;
-        APUS_FORWARD(apusi_lower(&plan->list, plan->graph, &l, &plan->info));
+    const uint32_t n_grids = plan->list.n_slots, args_bytes = plan->list.args_bytes;
+    APUS_FORWARD(make_step(plan, n_grids));
+    if (args_bytes)
         APUS_FORWARD(
-            apus_buffer_write(gpu, &plan->args, 0, plan->list.args, plan->list.args_bytes));
-    }
+            apus_buffer_create(gpu, &plan->args, args_bytes, APUS_MEMORY_DEVICE, "arguments"));
+    apus_list_release(&plan->list);
+    l.step = plan->step.address;
+    l.args = plan->args.address;
+    APUS_FORWARD(apusi_lower(&plan->list, plan->graph, &l, &plan->info));
+    APUS_BUG_IF(plan->list.n_slots != n_grids || plan->list.args_bytes != args_bytes);
+    if (args_bytes)
+        APUS_FORWARD(apus_buffer_write(gpu, &plan->args, 0, plan->list.args, args_bytes));
     if (apus_env_on(APUS_CHECK_HAZARDS) && !apus_gpu_counts(gpu))
         APUS_FORWARD(apus_hazards_check(&plan->list));
     return APUS_OK;
@@ -182,17 +203,9 @@ apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
     APUS_TRY(apusi_fuse(g, apus_gpu_caps(exec->gpu), params));
     APUS_TRY(apus_memory_plan_make(&memory, g, apusi_block_bytes(apus_gpu_caps(exec->gpu))));
     APUS_TRY(arena_get(exec, memory.bytes ? memory.bytes : 256, &plan->arena));
-    APUS_TRY(apus_buffer_create(exec->gpu, &plan->step, apus_round_up(g->step_bytes, 16),
-                                APUS_MEMORY_DEVICE, "step"));
-    for (uint32_t i = 0; i < APUSI_SLOTS; i++) {
-        APUS_TRY(apus_buffer_create(exec->gpu, &plan->slots[i], plan->step.bytes, APUS_MEMORY_HOST,
-                                    "step slot"));
-        memset(plan->slots[i].host, 0, plan->slots[i].bytes);
-    }
     APUS_TRY(lower(plan, params));
     plan->info.scratch_bytes = memory.bytes;
     plan->info.peak_live = memory.peak_live;
-    plan->info.step_bytes = plan->step.bytes;
     if (!apus_gpu_counts(exec->gpu)) {
         APUS_TRY(apusi_timeline_begin(plan));
         APUS_TRY(apusi_record(plan));
@@ -307,8 +320,10 @@ void apusi_slot_grid(const apus_slot *s, const uint32_t *vars, uint32_t grid[3])
 /* The grids of live dispatches, from the variables that the caller wrote. */
 static void fill_grids(const apus_plan *plan, uint32_t *words)
 {
+    uint32_t *grids = words + plan->grids_at / 4;
+
     for (uint32_t i = 0; i < plan->list.n_slots; i++)
-        apusi_slot_grid(&plan->list.slots[i], words, words + APUS_STEP_VARS + 4 * i);
+        apusi_slot_grid(&plan->list.slots[i], words, grids + APUSI_GRID_BYTES / 4 * i);
 }
 
 /* Submit lists of the step in `slot`; what is in flight is known even if a later one fails. */

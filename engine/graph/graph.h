@@ -37,8 +37,7 @@ typedef enum apus_step_var {
     APUS_STEP_VARS = 32
 } apus_step_var;
 
-#define APUS_STEP_GRIDS 512 /* slots of 4 words after the variables */
-#define APUS_STEP_ARRAYS_AT (4u * (APUS_STEP_VARS + 4u * APUS_STEP_GRIDS))
+#define APUS_STEP_ARRAYS_AT (4u * APUS_STEP_VARS)
 
 /* How many rows of a tensor are live: min(max, step[var] - skip, not below 0) * mul; var < 0:
  * all. */

@@ -10,6 +10,7 @@ void apus_list_release(apus_list *list)
 {
     apus_free(list->items);
     apus_free(list->accesses);
+    apus_free(list->slots);
     apus_free(list->args);
     apus_str_release(&list->choices);
     *list = (apus_list) { 0 };
@@ -87,9 +88,7 @@ static apus_status find_slot(apus_list *list, const apus_slot *want, int32_t *ou
             *out = (int32_t)i;
             return APUS_OK;
         }
-    if (list->n_slots == APUS_STEP_GRIDS)
-        return apus_fail(APUS_ERR_SUPPORT, "a plan has more than %d kinds of live grid",
-                         APUS_STEP_GRIDS);
+    APUS_FORWARD(apus_grow(&list->slots, list->n_slots, 1, &list->slot_room, sizeof(*want)));
     list->slots[list->n_slots] = *want;
     *out = (int32_t)list->n_slots++;
     return APUS_OK;

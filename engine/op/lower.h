@@ -52,8 +52,9 @@ typedef struct apus_list {
     apus_access *accesses;
     uint32_t n_accesses;
     size_t access_room;
-    apus_slot slots[APUS_STEP_GRIDS];
+    apus_slot *slots;
     uint32_t n_slots;
+    size_t slot_room;
     uint8_t *args; /* contents of the argument buffer */
     uint32_t args_bytes;
     size_t args_room;

@@ -8,15 +8,27 @@
 #include "matmul.h"
 #include "zeros.h"
 
-#define CHUNK_BYTES (16u << 20)
+#define MOST_BYTES (16u << 20)
+#define LEAST_BYTES (1u << 20) /* less memory than that is not worth more dispatches */
+#define MANY_ROWS 4096u        /* from which on at most 1 of MOST_PARTS of all logits exists */
+#define MOST_PARTS 50u
+#define MOST_ROWS 256u /* products of more rows are no faster */
 
+/* Whole blocks of what products compute by, where that many rows fit. */
 static uint32_t chunk_rows(uint32_t rows, uint32_t vocab)
 {
-    uint32_t n = 16;
+    const uint64_t row_bytes = (uint64_t)vocab * 4; /* logits are f32 */
+    uint64_t most = MOST_BYTES;
 
-    while (2 * (uint64_t)n * vocab * 4 <= CHUNK_BYTES && n < rows)
-        n *= 2;
-    return n < rows ? n : rows;
+    if (rows >= MANY_ROWS && rows * row_bytes / MOST_PARTS > LEAST_BYTES)
+        most = rows * row_bytes / MOST_PARTS;
+    uint64_t n = most / row_bytes;
+    n -= n % (n < 64 ? 16 : 64);
+    if (n < 16)
+        n = 16;
+    if (n > MOST_ROWS)
+        n = MOST_ROWS;
+    return n < rows ? (uint32_t)n : rows;
 }
 
 void apus_head_loss(apus_graph *g, apus_tensor *x, const apus_head_loss_params *p)

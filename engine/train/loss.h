@@ -13,7 +13,8 @@ typedef struct apus_head_loss_params {
 } apus_head_loss_params;
 
 /* Loss of the rows x (L, D), live by APUS_VAR_LOSS_ROWS.  Logits exist for one chunk of rows at
- * a time (at most 16 MiB, or 16 rows): they become their own gradient in place.
+ * a time, and become their own gradient in place.  That is at most 256 rows and at most 16 MiB, or
+ * of 4096 rows and more 2 % of all logits; but never less than 16 rows or 1 MiB.
  * Errors: APUS_ERR_SHAPE. */
 void apus_head_loss(apus_graph *g, apus_tensor *x, const apus_head_loss_params *params);
 

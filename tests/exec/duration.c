@@ -58,7 +58,7 @@ TEST(live_rows_count)
 {
     apus_slot slot = { .rows = { APUS_VAR_TOKENS, 0, 32, 1 }, .tile = 1 };
     apus_item item = { .kernel.name = "matmul_tile", .flops = 8e9, .moved = 5e9, .fixed = 1e9 };
-    const apus_list list = { .items = &item, .n_items = 1, .slots[0] = slot, .n_slots = 1 };
+    const apus_list list = { .items = &item, .n_items = 1, .slots = &slot, .n_slots = 1 };
     uint32_t vars[APUS_STEP_VARS] = { 0 };
 
     vars[APUS_VAR_TOKENS] = 24;
