@@ -9,9 +9,9 @@ static apus_status record_item(apus_plan *plan, apus_commands *c, const apus_ite
         if (item->slot < 0)
             return apus_commands_dispatch(c, &item->kernel, item->push, item->push_bytes,
                                           item->groups);
-        return apus_commands_dispatch_indirect(c, &item->kernel, item->push, item->push_bytes,
-                                               &plan->step,
-                                               plan->grids_at + APUSI_GRID_BYTES * (uint64_t)item->slot);
+        return apus_commands_dispatch_indirect(
+            c, &item->kernel, item->push, item->push_bytes, &plan->step,
+            plan->grids_at + APUSI_GRID_BYTES * (uint64_t)item->slot);
     }
     const apus_buffer *to = apus_gpu_buffer_at(gpu, item->to, item->bytes);
     const apus_buffer *from =

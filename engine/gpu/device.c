@@ -116,12 +116,17 @@ static apus_status choose(const char *wanted, const apusi_physical *all, uint32_
 static apus_status create_device(apus_gpu *gpu)
 {
     apusi_physical *p = &gpu->physical;
-    const float priority = 1.0f;
-    const VkDeviceQueueCreateInfo queue = {
-        .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-        .queueFamilyIndex = p->family,
-        .queueCount = 1,
-        .pQueuePriorities = &priority,
+    const float priorities[2] = { 1.0f, 1.0f };
+    const bool apart = p->copy_family != p->family;
+    const VkDeviceQueueCreateInfo queues[2] = {
+        { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+          .queueFamilyIndex = p->family,
+          .queueCount = apart ? 1 : p->copy_index + 1,
+          .pQueuePriorities = priorities },
+        { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+          .queueFamilyIndex = p->copy_family,
+          .queueCount = 1,
+          .pQueuePriorities = priorities },
     };
     const char *extensions[8];
     uint32_t n = 0;
@@ -161,8 +166,8 @@ static apus_status create_device(apus_gpu *gpu)
     const VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
         .pNext = &p->features.core,
-        .queueCreateInfoCount = 1,
-        .pQueueCreateInfos = &queue,
+        .queueCreateInfoCount = apart ? 2 : 1,
+        .pQueueCreateInfos = queues,
         .enabledExtensionCount = n,
         .ppEnabledExtensionNames = extensions,
     };
@@ -173,11 +178,12 @@ static apus_status create_device(apus_gpu *gpu)
     }
     volkLoadDeviceTable(&gpu->vk, gpu->device);
     gpu->vk.vkGetDeviceQueue(gpu->device, p->family, 0, &gpu->queue);
+    gpu->vk.vkGetDeviceQueue(gpu->device, p->copy_family, p->copy_index, &gpu->upload.queue);
     vkGetPhysicalDeviceMemoryProperties(p->handle, &gpu->memory);
     return APUS_OK;
 }
 
-static apus_status create_timeline(apus_gpu *gpu)
+static apus_status create_timeline(apus_gpu *gpu, VkSemaphore *out)
 {
     apus_status st = APUS_OK;
     const VkSemaphoreTypeCreateInfo type = {
@@ -187,8 +193,7 @@ static apus_status create_timeline(apus_gpu *gpu)
     const VkSemaphoreCreateInfo info = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO,
                                          .pNext = &type };
 
-    APUSI_VK(gpu, "vkCreateSemaphore",
-             gpu->vk.vkCreateSemaphore(gpu->device, &info, NULL, &gpu->timeline));
+    APUSI_VK(gpu, "vkCreateSemaphore", gpu->vk.vkCreateSemaphore(gpu->device, &info, NULL, out));
 fail:
     return st;
 }
@@ -222,6 +227,11 @@ apus_status apus_gpu_create(apus_gpu **out, const apus_gpu_params *params)
     APUS_TRY(apusi_physical_list(&gpu->instance, &all, &n));
     APUS_TRY(choose(wanted, all, n, &at));
     gpu->physical = all[at];
+    gpu->staged = !gpu->physical.caps.integrated || apus_env_on(APUS_STAGED);
+    if (!gpu->staged) { /* nothing is uploaded */
+        gpu->physical.copy_family = gpu->physical.family;
+        gpu->physical.copy_index = 0;
+    }
     gpu->statistics = (params && params->statistics) || apus_env_get(APUS_STATISTICS)[0] == '1';
     apus_free(all);
     all = NULL;
@@ -231,7 +241,8 @@ apus_status apus_gpu_create(apus_gpu **out, const apus_gpu_params *params)
         return APUS_OK;
     }
     APUS_TRY(create_device(gpu));
-    APUS_TRY(create_timeline(gpu));
+    APUS_TRY(create_timeline(gpu, &gpu->timeline));
+    APUS_TRY(create_timeline(gpu, &gpu->upload.timeline));
     apusi_clock_init(gpu);
     APUS_TRY(apusi_cache_open(gpu));
     APUS_TRY(apusi_kernels_init(gpu));
@@ -260,6 +271,7 @@ void apus_gpu_destroy(apus_gpu **gpu_at)
         apusi_kernels_release(gpu);
         apusi_cache_close(gpu);
         gpu->vk.vkDestroySemaphore(gpu->device, gpu->timeline, NULL);
+        gpu->vk.vkDestroySemaphore(gpu->device, gpu->upload.timeline, NULL);
         gpu->vk.vkDestroyDevice(gpu->device, NULL);
     }
     if (gpu->count_only)

@@ -89,9 +89,10 @@ typedef struct apusi_clock {
 typedef struct apusi_physical {
     VkPhysicalDevice handle;
     VkPhysicalDeviceType type;
-    uint32_t api;        /* the version that it is used with */
-    uint32_t extensions; /* APUSI_EXT_* that it lists */
-    uint32_t family;     /* queue family for compute; UINT32_MAX: none */
+    uint32_t api;                     /* the version that it is used with */
+    uint32_t extensions;              /* APUSI_EXT_* that it lists */
+    uint32_t family;                  /* queue family for compute; UINT32_MAX: none */
+    uint32_t copy_family, copy_index; /* of a second queue, for uploads; the first where none is */
     uint32_t timestamp_bits;
     bool usable;
     char reason[160];
@@ -119,6 +120,25 @@ typedef struct apusi_buffer {
     bool device;
 } apusi_buffer;
 
+#define APUSI_STAGES 2
+#define APUSI_STAGE_BYTES (8ull << 20)
+
+/* Host memory whose bytes the device copies, and the list that does it. */
+typedef struct apusi_stage {
+    apus_buffer buffer;
+    VkCommandPool pool;
+    VkCommandBuffer commands;
+    uint64_t ticket; /* of the last copy from it */
+} apusi_stage;
+
+typedef struct apusi_upload {
+    VkQueue queue;
+    VkSemaphore timeline;              /* ticket n is done when it reaches n */
+    uint64_t submitted, done, awaited; /* tickets: the last; known to be done; work waits for it */
+    apusi_stage stages[APUSI_STAGES];
+    uint32_t at;
+} apusi_upload;
+
 typedef struct apusi_pipeline {
     char *name; /* NULL: an empty slot */
     apus_kernel_key key;
@@ -142,8 +162,11 @@ struct apus_gpu {
     size_t live_room;
     apus_gpu_usage usage;
     uint64_t heap_used[VK_MAX_MEMORY_HEAPS];
-    apus_buffer staging;
+    bool staged;         /* device memory is never mapped */
+    apus_buffer staging; /* what is read back */
     apus_commands *staging_commands;
+
+    apusi_upload upload;
 
     /* kernel.c */
     VkPipelineLayout layout;
@@ -216,6 +239,15 @@ apus_status apusi_vk_fail(apus_gpu *gpu, VkResult result, const char *what);
         }                                                                                          \
     } while (0)
 
+/* upload.c: copy into a buffer that is not mapped, behind all work submitted so far and before all
+ * that is submitted from now on; `src` may be reused at once. */
+apus_status apusi_upload_write(apus_gpu *gpu, const apus_buffer *b, uint64_t at, const void *src,
+                               uint64_t bytes);
+apus_status apusi_upload_wait(apus_gpu *gpu); /* for all that were submitted */
+void apusi_upload_release(apus_gpu *gpu);
+
+/* queue.c: wait until a semaphore reaches the ticket; whoever calls describes a failure. */
+VkResult apusi_wait_for(apus_gpu *gpu, VkSemaphore timeline, uint64_t ticket, uint64_t timeout_ns);
 /* queue.c: the device is lost; from here on nothing is submitted or waited for. */
 void apusi_lost(apus_gpu *gpu);
 

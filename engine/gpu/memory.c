@@ -1,16 +1,16 @@
-/* memory.c - buffers: one allocation each, found again by address.
+/* memory.c - buffers: one allocation each, found again by address; reading them.
  *
  * The engine plans its own memory inside a few large buffers, so a Vulkan allocation for each
  * buffer stays far below the 4,096 that drivers allow.  Memory of discrete GPUs is not mapped
  * even where it could be (resizable BAR): reads over the bus are slow, and writes go as fast
- * through staging. */
+ * through stages (upload.c). */
 #include <stdio.h>
 
 #include "env.h"
 #include "gpu_internal.h"
 #include "trace.h"
 
-#define STAGING_BYTES (16ull << 20)
+#define STAGING_BYTES (8ull << 20)
 
 /* Memory types to try, best first; returns how many. */
 static uint32_t candidates(const apus_gpu *gpu, uint32_t allowed, apus_memory kind, uint32_t *order)
@@ -163,7 +163,7 @@ static apus_status allocate(apus_gpu *gpu, apusi_buffer *b, apus_memory kind, co
             b->heap = type->heapIndex;
             b->allocated = need.size;
             if ((type->propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0 ||
-                (kind == APUS_MEMORY_DEVICE && !gpu->physical.caps.integrated))
+                (kind == APUS_MEMORY_DEVICE && gpu->staged))
                 return APUS_OK;
             result = gpu->vk.vkMapMemory(gpu->device, b->memory, 0, VK_WHOLE_SIZE, 0, &b->pub.host);
             if (result != VK_SUCCESS)
@@ -215,8 +215,14 @@ apus_status apus_buffer_create(apus_gpu *gpu, apus_buffer *out, uint64_t bytes, 
     b->pub = (apus_buffer) { .bytes = bytes, .handle = b };
     b->device = memory == APUS_MEMORY_DEVICE;
 
+    const apusi_physical *p = &gpu->physical;
+    const uint32_t families[] = { p->family, p->copy_family };
+    const bool apart = p->family != p->copy_family;
     VkBufferCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .sharingMode = apart ? VK_SHARING_MODE_CONCURRENT : VK_SHARING_MODE_EXCLUSIVE,
+        .queueFamilyIndexCount = apart ? 2 : 0,
+        .pQueueFamilyIndices = families,
         /* Whole words, so that fills and 32-bit loads of the last bytes stay inside. */
         .size = apus_round_up(bytes, 4),
         .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
@@ -266,6 +272,8 @@ void apus_buffer_destroy(apus_gpu *gpu, apus_buffer *buffer)
 
     if (!b)
         return;
+    if (b->device) /* a lost device copies nothing any more */
+        (void)apusi_upload_wait(gpu);
     uint32_t at = lower_bound(gpu, b->pub.address);
     while (at < gpu->n_live && gpu->live[at] != b)
         at++;
@@ -295,9 +303,8 @@ fail:
     return st;
 }
 
-/* One chunk between the staging buffer and `b`, waited for. */
-static apus_status move_chunk(apus_gpu *gpu, const apus_buffer *b, uint64_t at, uint64_t bytes,
-                              bool to_device)
+/* One chunk of `b` into the staging buffer, waited for. */
+static apus_status fetch_chunk(apus_gpu *gpu, const apus_buffer *b, uint64_t at, uint64_t bytes)
 {
     apus_commands *c = gpu->staging_commands;
     const uint64_t began = apus_trace_begin();
@@ -305,15 +312,12 @@ static apus_status move_chunk(apus_gpu *gpu, const apus_buffer *b, uint64_t at, 
 
     apus_commands_time(c, gpu->clock.traced);
     APUS_FORWARD(apus_commands_begin(c));
-    if (to_device)
-        apus_commands_copy(c, &gpu->staging, 0, b, at, bytes);
-    else
-        apus_commands_copy(c, b, at, &gpu->staging, 0, bytes);
+    apus_commands_copy(c, b, at, &gpu->staging, 0, bytes);
     APUS_FORWARD(apus_commands_end(c));
     APUS_FORWARD(apus_gpu_submit(gpu, &c, 1, &ticket));
     APUS_FORWARD(apus_gpu_wait(gpu, ticket, 0));
     apusi_clock_trace(gpu, c, "copy", ticket, began);
-    apus_trace_end(began, to_device ? "upload" : "read back", NULL, "bytes", bytes);
+    apus_trace_end(began, "read back", NULL, "bytes", bytes);
     return APUS_OK;
 }
 
@@ -329,8 +333,6 @@ static apus_status check_range(const apus_buffer *b, uint64_t at, uint64_t bytes
 apus_status apus_buffer_write(apus_gpu *gpu, const apus_buffer *b, uint64_t at, const void *src,
                               uint64_t bytes)
 {
-    const char *from = src;
-
     APUS_FORWARD(check_range(b, at, bytes, "write"));
     if (bytes == 0)
         return APUS_OK;
@@ -338,19 +340,7 @@ apus_status apus_buffer_write(apus_gpu *gpu, const apus_buffer *b, uint64_t at, 
         memcpy((char *)b->host + at, src, bytes);
         return APUS_OK;
     }
-    if (gpu->count_only)
-        return APUS_OK;
-    APUS_FORWARD(open_staging(gpu));
-    while (bytes > 0) {
-        const uint64_t n = bytes < STAGING_BYTES ? bytes : STAGING_BYTES;
-
-        memcpy(gpu->staging.host, from, n);
-        APUS_FORWARD(move_chunk(gpu, b, at, n, true));
-        from += n;
-        at += n;
-        bytes -= n;
-    }
-    return APUS_OK;
+    return gpu->count_only ? APUS_OK : apusi_upload_write(gpu, b, at, src, bytes);
 }
 
 apus_status apus_buffer_read(apus_gpu *gpu, const apus_buffer *b, uint64_t at, void *dst,
@@ -373,7 +363,7 @@ apus_status apus_buffer_read(apus_gpu *gpu, const apus_buffer *b, uint64_t at, v
     while (bytes > 0) {
         const uint64_t n = bytes < STAGING_BYTES ? bytes : STAGING_BYTES;
 
-        APUS_FORWARD(move_chunk(gpu, b, at, n, false));
+        APUS_FORWARD(fetch_chunk(gpu, b, at, n));
         memcpy(to, gpu->staging.host, n);
         to += n;
         at += n;
@@ -384,6 +374,7 @@ apus_status apus_buffer_read(apus_gpu *gpu, const apus_buffer *b, uint64_t at, v
 
 void apusi_memory_release(apus_gpu *gpu)
 {
+    apusi_upload_release(gpu);
     apus_commands_destroy(&gpu->staging_commands);
     apus_buffer_destroy(gpu, &gpu->staging);
     while (gpu->n_live > 0) { /* what the owner forgot; the device must not outlive it */

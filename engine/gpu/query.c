@@ -137,16 +137,29 @@ static apus_status look_coop(apusi_physical *p, VkInstance instance)
     return APUS_OK;
 }
 
+/* Returns how many there are.  The number is asked for first: SwiftShader writes as many as there
+ * is room for. */
+static uint32_t families_of(const apusi_physical *p, VkQueueFamilyProperties *families,
+                            uint32_t room)
+{
+    uint32_t n = 0;
+
+    vkGetPhysicalDeviceQueueFamilyProperties(p->handle, &n, NULL);
+    if (n > room)
+        n = room;
+    vkGetPhysicalDeviceQueueFamilyProperties(p->handle, &n, families);
+    return n;
+}
+
 /* A queue family for compute; one without graphics where there is such, because the desktop's
  * frames wait behind long dispatches otherwise. */
 static void look_queues(apusi_physical *p)
 {
     VkQueueFamilyProperties families[32];
-    uint32_t n = APUS_COUNT(families);
+    const uint32_t n = families_of(p, families, APUS_COUNT(families));
     int best = -1;
 
     p->family = UINT32_MAX;
-    vkGetPhysicalDeviceQueueFamilyProperties(p->handle, &n, families);
     for (uint32_t i = 0; i < n; i++) {
         const VkQueueFlags flags = families[i].queueFlags;
         const int score = ((flags & VK_QUEUE_GRAPHICS_BIT) ? 0 : 2) +
@@ -157,6 +170,33 @@ static void look_queues(apusi_physical *p)
         best = score;
         p->family = i;
         p->timestamp_bits = families[i].timestampValidBits;
+    }
+}
+
+/* A second queue: of a family that only copies (a GPU has engines for that), else of the same
+ * family, else of any other; the first queue again where there is none. */
+static void look_copy_queue(apusi_physical *p)
+{
+    const VkQueueFlags work = VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT;
+    VkQueueFamilyProperties families[32];
+    const uint32_t n = families_of(p, families, APUS_COUNT(families));
+    int best = 0;
+
+    p->copy_family = p->family;
+    p->copy_index = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const VkQueueFlags flags = families[i].queueFlags;
+        const bool copies = flags & (work | VK_QUEUE_TRANSFER_BIT), own = i == p->family;
+        const int score = !copies || families[i].queueCount <= own ? 0
+                          : !(flags & work)                        ? 3
+                          : own                                    ? 2
+                                                                   : 1;
+
+        if (score <= best)
+            continue;
+        best = score;
+        p->copy_family = i;
+        p->copy_index = own;
     }
 }
 
@@ -315,6 +355,7 @@ apus_status apusi_physical_look(apusi_physical *p, const apusi_instance *instanc
     }
     APUS_FORWARD(look_extensions(p));
     look_queues(p);
+    look_copy_queue(p);
     apusi_features_link(&p->features, p);
     vkGetPhysicalDeviceFeatures2(p->handle, &p->features.core);
     choose_features(p);

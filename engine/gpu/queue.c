@@ -20,14 +20,23 @@ static apus_status submit_some(apus_gpu *gpu, apus_commands *const *lists, uint3
         if (lists[i]->last_kernel[0])
             snprintf(gpu->last_kernel, sizeof(gpu->last_kernel), "%s", lists[i]->last_kernel);
     }
+    /* What was uploaded is waited for once: later submissions stand behind this one. */
+    const uint64_t uploads = gpu->upload.submitted;
+    const bool waits = gpu->upload.awaited < uploads;
+    const VkPipelineStageFlags all = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
     const VkTimelineSemaphoreSubmitInfo timeline = {
         .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+        .waitSemaphoreValueCount = waits,
+        .pWaitSemaphoreValues = &uploads,
         .signalSemaphoreValueCount = 1,
         .pSignalSemaphoreValues = &value,
     };
     const VkSubmitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
         .pNext = &timeline,
+        .waitSemaphoreCount = waits,
+        .pWaitSemaphores = &gpu->upload.timeline,
+        .pWaitDstStageMask = &all,
         .commandBufferCount = n,
         .pCommandBuffers = buffers,
         .signalSemaphoreCount = 1,
@@ -37,6 +46,7 @@ static apus_status submit_some(apus_gpu *gpu, apus_commands *const *lists, uint3
         APUSI_VK(gpu, "vkQueueSubmit", VK_ERROR_DEVICE_LOST);
     APUSI_VK(gpu, "vkQueueSubmit", gpu->vk.vkQueueSubmit(gpu->queue, 1, &info, VK_NULL_HANDLE));
     gpu->submitted = value;
+    gpu->upload.awaited = uploads;
     apus_trace_end(began, "submit", NULL, "submission", value);
 fail:
     return st;
@@ -55,15 +65,17 @@ apus_status apus_gpu_submit(apus_gpu *gpu, apus_commands *const *lists, uint32_t
     return APUS_OK;
 }
 
-static VkResult wait_for(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns)
+VkResult apusi_wait_for(apus_gpu *gpu, VkSemaphore timeline, uint64_t ticket, uint64_t timeout_ns)
 {
     const VkSemaphoreWaitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
         .semaphoreCount = 1,
-        .pSemaphores = &gpu->timeline,
+        .pSemaphores = &timeline,
         .pValues = &ticket,
     };
 
+    if (apus_fault_now(APUS_FAULT_GPU_LOST))
+        return VK_ERROR_DEVICE_LOST;
     return gpu->vk.vkWaitSemaphores(gpu->device, &info, timeout_ns);
 }
 
@@ -75,7 +87,9 @@ void apusi_lost(apus_gpu *gpu)
         return;
     gpu->lost = true;
     if (gpu->timeline)
-        wait_for(gpu, gpu->submitted, SETTLE_NS);
+        apusi_wait_for(gpu, gpu->timeline, gpu->submitted, SETTLE_NS);
+    if (gpu->upload.timeline)
+        apusi_wait_for(gpu, gpu->upload.timeline, gpu->upload.submitted, SETTLE_NS);
 }
 
 /* vkWaitSemaphores, never the counter: drivers that run nothing leave the counter at 0. */
@@ -89,15 +103,16 @@ apus_status apus_gpu_wait(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns)
         return apus_fail(APUS_ERR_ARG, "wait for submission %llu of %llu",
                          (unsigned long long)ticket, (unsigned long long)gpu->submitted);
     const uint64_t began = apus_trace_begin();
-    const VkResult result = apus_fault_now(APUS_FAULT_GPU_LOST)
-                                ? VK_ERROR_DEVICE_LOST
-                                : wait_for(gpu, ticket, timeout_ns ? timeout_ns : UINT64_MAX);
+    const VkResult result =
+        apusi_wait_for(gpu, gpu->timeline, ticket, timeout_ns ? timeout_ns : UINT64_MAX);
     apus_trace_end(began, "wait", NULL, "submission", ticket);
     if (result == VK_TIMEOUT)
         return apus_fail(APUS_ERR_DEVICE, "%s: not done after %.3f s%s%s", gpu->physical.caps.name,
                          (double)timeout_ns * 1e-9, gpu->last_kernel[0] ? ", last kernel: " : "",
                          gpu->last_kernel);
     APUSI_VK(gpu, "vkWaitSemaphores", result);
+    if (ticket == gpu->submitted) /* and so is what that work waited for */
+        gpu->upload.done = gpu->upload.awaited;
     const uint32_t messages = apus_gpu_validation_count(gpu);
     if (messages > 0)
         return apus_fail(APUS_ERR_DEVICE, "%s: %u messages of the validation layer, see the log",

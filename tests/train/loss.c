@@ -1,5 +1,5 @@
-/* loss.c - tests of apus_head_loss: how much memory it takes beyond its operands.  Its values are those
- * of op.cross_entropy and op.matmul, and of every recorded training run. */
+/* loss.c - tests of apus_head_loss: how much memory it takes beyond its operands.  Its values are
+ * those of op.cross_entropy and op.matmul, and of every recorded training run. */
 #include "loss.h"
 
 #include <stdio.h>
@@ -34,7 +34,8 @@ static uint64_t extra_bytes(uint32_t rows, uint32_t vocab, uint32_t hidden, apus
     if (CHECK_OK(apus_graph_status(&g)) && CHECK(x->grad != NULL)) {
         x->grad->keep = true;
         dx = x->grad->bytes;
-        CHECK_OK(apus_plan_estimate(&info, NULL, &g, &caps, &(apus_plan_params) { .name = "loss" }));
+        CHECK_OK(
+            apus_plan_estimate(&info, NULL, &g, &caps, &(apus_plan_params) { .name = "loss" }));
         CHECK(info.scratch_bytes >= dx);
     }
     apus_graph_release(&g);
