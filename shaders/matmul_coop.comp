@@ -4,6 +4,7 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #define T float16_t
-#define T4 f16vec4
+#define T_TYPE APUS_F16
+#define T_BITS(x) uvec2(packFloat2x16(f16vec2((x).xy)), packFloat2x16(f16vec2((x).zw)))
 #define T_LARGEST 65504.0
 #include "matmul_coop.glsl"

@@ -6,5 +6,6 @@
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_EXT_bfloat16 : require
 #define T bfloat16_t
-#define T4 bf16vec4
+#define T_TYPE APUS_BF16
+#define T_BITS(x) uvec2(apus_bf16_pair((x).xy), apus_bf16_pair((x).zw))
 #include "matmul_coop.glsl"

@@ -24,6 +24,7 @@ layout(constant_id = 8) const uint A_TYPE = APUS_F32;
 layout(constant_id = 9) const uint Y_TYPE = APUS_F32;
 layout(constant_id = 10) const uint DUAL = 0; /* 1: chunks of the second product come behind */
 layout(constant_id = 11) const uint BATCH = 0; /* several products: matmul_args.glsl */
+layout(constant_id = 12) const uint EDGES = APUS_MATMUL_ANY; /* matmul_load.glsl */
 #include "matmul_args.glsl"
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
@@ -41,15 +42,19 @@ vec4 next_a[A_LOADS], next_b[B_LOADS];
 uint m0, n0, rows, sum_k;
 uint first_k; /* k of the chunks of the first product */
 
+const bool WHOLE = EDGES == APUS_MATMUL_WHOLE;
+
 /* Quad i of a chunk: rows of `wide` outer elements when the source runs along k, else rows of k. */
 vec4 quad_a(uint i, uint k0)
 {
     if (DUAL == 1 && k0 >= first_k)
         return p.beta * matmul_load4(APUS_F32, p.a2, m0 + i / (BK / 4), p.m, p.k2,
-                                     (k0 - first_k) / 4 + i % (BK / 4));
+                                     (k0 - first_k) / 4 + i % (BK / 4), false, false);
     if (KIND == APUS_MATMUL_TN)
-        return matmul_load4(A_TYPE, p.a, k0 + i / (BM / 4), sum_k, p.m, m0 / 4 + i % (BM / 4));
-    return matmul_load4(A_TYPE, p.a, m0 + i / (BK / 4), p.m, p.k, k0 / 4 + i % (BK / 4));
+        return matmul_load4(A_TYPE, p.a, k0 + i / (BM / 4), sum_k, p.m, m0 / 4 + i % (BM / 4),
+                            true, WHOLE);
+    return matmul_load4(A_TYPE, p.a, m0 + i / (BK / 4), p.m, p.k, k0 / 4 + i % (BK / 4), false,
+                        WHOLE);
 }
 
 vec4 quad_b(uint i, uint k0)
@@ -57,12 +62,14 @@ vec4 quad_b(uint i, uint k0)
     if (DUAL == 1 && k0 >= first_k)
         return KIND == APUS_MATMUL_NT
                    ? matmul_load4(APUS_F32, p.b2, n0 + i / (BK / 4), p.n, p.k2,
-                                  (k0 - first_k) / 4 + i % (BK / 4))
+                                  (k0 - first_k) / 4 + i % (BK / 4), false, false)
                    : matmul_load4(APUS_F32, p.b2, k0 - first_k + i / (BN / 4), p.k2, p.n,
-                                  n0 / 4 + i % (BN / 4));
+                                  n0 / 4 + i % (BN / 4), true, false);
     if (KIND == APUS_MATMUL_NT)
-        return matmul_load4(B_TYPE, p.b, n0 + i / (BK / 4), p.n, p.k, k0 / 4 + i % (BK / 4));
-    return matmul_load4(B_TYPE, p.b, k0 + i / (BN / 4), sum_k, p.n, n0 / 4 + i % (BN / 4));
+        return matmul_load4(B_TYPE, p.b, n0 + i / (BK / 4), p.n, p.k, k0 / 4 + i % (BK / 4), false,
+                            WHOLE);
+    return matmul_load4(B_TYPE, p.b, k0 + i / (BN / 4), sum_k, p.n, n0 / 4 + i % (BN / 4), true,
+                        WHOLE);
 }
 
 void fetch(uint k0)
@@ -131,7 +138,9 @@ void main()
         barrier();
         stage();
         barrier();
-        if (k0 + BK < end)
+        if (WHOLE && DUAL == 0) /* the last chunk once more, rather than a branch */
+            fetch(min(k0 + BK, end - BK));
+        else if (k0 + BK < end)
             fetch(k0 + BK);
         for (uint k4 = 0; k4 < BK; k4 += 4) {
             [[unroll]] for (uint kk = 0; kk < 4; kk++) {

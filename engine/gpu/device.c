@@ -145,6 +145,7 @@ static apus_status create_device(apus_gpu *gpu)
     if (!gpu->statistics || !p->features.statistics.pipelineExecutableInfo)
         p->extensions &= ~(uint32_t)APUSI_EXT_STATISTICS;
     gpu->statistics = p->extensions & APUSI_EXT_STATISTICS;
+    gpu->listings &= gpu->statistics;
     if (gpu->statistics)
         extensions[n++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
     if (p->extensions & APUSI_EXT_COOP)
@@ -233,6 +234,7 @@ apus_status apus_gpu_create(apus_gpu **out, const apus_gpu_params *params)
         gpu->physical.copy_index = 0;
     }
     gpu->statistics = (params && params->statistics) || apus_env_get(APUS_STATISTICS)[0] == '1';
+    gpu->listings = params && params->listings;
     apus_free(all);
     all = NULL;
     if (params && params->count_only) {

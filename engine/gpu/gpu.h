@@ -103,6 +103,16 @@ apus_status apus_gpu_kernel_statistics(apus_gpu *gpu,
                                        void (*each)(void *user, const apus_statistic *s),
                                        void *user);
 
+/* One of the texts that a driver's compiler made of a kernel on its way to code. */
+typedef struct apus_listing {
+    const apus_kernel_key *kernel;
+    const char *name; /* as the driver says it: "Assembly" */
+    const char *text;
+} apus_listing;
+/* As apus_gpu_kernel_statistics, for the texts; nothing without `listings`. */
+apus_status apus_gpu_kernel_listings(apus_gpu *gpu, void (*each)(void *user, const apus_listing *x),
+                                     void *user);
+
 /* ---- command lists ---- */
 
 typedef struct apus_commands apus_commands;

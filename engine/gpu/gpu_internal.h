@@ -179,6 +179,7 @@ struct apus_gpu {
     uint64_t cache_hash; /* of the data that was read */
     bool made_pipeline;  /* something may have been added */
     bool statistics;     /* pipelines keep what the compiler says of them */
+    bool listings;       /* and its texts */
 
     /* queue.c */
     VkSemaphore timeline;

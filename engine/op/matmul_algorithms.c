@@ -39,6 +39,19 @@ static void set_spec(apus_dispatch *d, const apus_matmul_problem *p, const uint3
     d->spec[d->n_spec++] = p->batch > 0;
 }
 
+/* As set_spec, and what is known of the shapes, for kernels that take chunks of `bk` along k. */
+static void set_edges(apus_dispatch *d, const apus_matmul_problem *p, const uint32_t *spec,
+                      uint32_t n, uint32_t bk)
+{
+    const uint32_t a_cols = p->kind == APUS_TN ? p->whole_m : p->k;
+    const uint32_t b_cols = p->kind == APUS_NT ? p->k : p->whole_n;
+    const bool fours = ((a_cols | b_cols | p->k2 | p->whole_n) & 3) == 0;
+    const bool whole = p->kind != APUS_TN && ((a_cols | b_cols) & 7) == 0 && p->k % bk == 0;
+
+    set_spec(d, p, spec, n);
+    d->spec[d->n_spec++] = !fours ? APUS_MATMUL_ANY : whole ? APUS_MATMUL_WHOLE : APUS_MATMUL_FOURS;
+}
+
 /* ---- tile ---- */
 
 typedef struct tile_shape {
@@ -113,10 +126,10 @@ static apus_status emit_tile(apus_lower *l, const apus_matmul_problem *p, tile_s
                              apus_dispatch *d)
 {
     d->kernel = "matmul_tile";
-    set_spec(
+    set_edges(
         d, p,
         (uint32_t[]) { s.bm / s.rm * (s.bn / s.rn), p->kind, p->b, s.bm, s.bn, TILE_K, s.rm, s.rn },
-        8);
+        8, TILE_K);
     block_grid(p, s.bm, s.bn, d);
     return apus_emit(l, d);
 }
@@ -148,7 +161,9 @@ static bool coop_of(const apus_caps *caps, const apus_matmul_problem *p, coop_sh
         if (caps->subgroup_pinned && f->n >= caps->subgroup_min && f->n <= caps->subgroup_max)
             s->subgroup = f->n;
         s->bk = s->subgroup <= 8 ? 16 : 32; /* registers for what is staged next */
-        s->sub_m = s->sub_n = 4;
+        /* Fragments of 16 x 32 elements, where registers are left: not for rows of b along k. */
+        s->sub_m = 4;
+        s->sub_n = s->subgroup > 8 && p->kind == APUS_NT && !s->large ? 2 : 4;
     }
     const uint32_t subgroups = s->sub_m * s->sub_n;
     const uint32_t shared = 2 * (s->bm + s->bn) * (s->bk + 8) + 4 * subgroups * f->m * f->n;
@@ -237,10 +252,10 @@ static apus_status emit_coop(apus_lower *l, const apus_matmul_problem *p, coop_s
     const uint32_t local = s.sub_m * s.sub_n * s.subgroup;
     d->kernel = s.in == APUS_BF16 ? "matmul_coop_bf16" : "matmul_coop";
     d->subgroup = s.subgroup;
-    set_spec(d, p,
-             (uint32_t[]) { local, p->kind, p->b, s.bm, s.bn, s.bk, s.sub_m, s.sub_n, s.f.m, s.f.n,
-                            s.f.k, local },
-             12);
+    set_edges(d, p,
+              (uint32_t[]) { local, p->kind, p->b, s.bm, s.bn, s.bk, s.sub_m, s.sub_n, s.f.m, s.f.n,
+                             s.f.k, local },
+              12, s.bk);
     block_grid(p, s.bm, s.bn, d);
     return apus_emit(l, d);
 }

@@ -1,5 +1,5 @@
 /* matmul_coop.glsl - y[m,n] = alpha * sum_k op(a)[m,k] * op(b)[k,n] + bias[n] + acc[m,n]
- * on matrix cores; T is the 16-bit type of operands, T4 four of them.
+ * on matrix cores; T is the 16-bit type of operands, T_TYPE its number, T_BITS four rounded to it.
  *
  *   NT  a (M, K)  b (N, K) any format;   NN  b (K, N) any format;   TN  a (K, M)  b (K, N)
  *   ->  y (M, N);  a, y and TN's b f32, f16 or bf16;  every shape (y in 16 bits: N even)
@@ -34,75 +34,94 @@ layout(constant_id = 11) const uint LOCAL = 128; /* constant 0 again: as a size 
 layout(constant_id = 12) const uint A_TYPE = APUS_F32;
 layout(constant_id = 13) const uint Y_TYPE = APUS_F32;
 layout(constant_id = 14) const uint DUAL = 0; /* 1: chunks of the second product come behind */
+layout(constant_id = 16) const uint EDGES = APUS_MATMUL_ANY; /* matmul_load.glsl */
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
 
 const bool A_BY_K = KIND == APUS_MATMUL_TN, B_BY_K = KIND != APUS_MATMUL_NT; /* rows of the block
                                                                                 are k */
-const uint A_ROWS = A_BY_K ? BK : BM, A_COLS = A_BY_K ? BM : BK;
-const uint B_ROWS = B_BY_K ? BK : BN, B_COLS = B_BY_K ? BN : BK;
-const uint A_STRIDE = A_COLS / 4 + 2, B_STRIDE = B_COLS / 4 + 2; /* in quads */
-const uint A_QUADS = BM * BK / 4, B_QUADS = BN * BK / 4;
-const uint A_LOADS = (A_QUADS + LOCAL - 1) / LOCAL, B_LOADS = (B_QUADS + LOCAL - 1) / LOCAL;
+const bool WHOLE = EDGES == APUS_MATMUL_WHOLE;
+/* Units of eight elements, 16 bytes: what a lane copies and what shared memory is an array of. */
+const uint A_COLS = (A_BY_K ? BM : BK) / 8, B_COLS = (B_BY_K ? BN : BK) / 8;
+const uint A_ROWS = A_BY_K ? BK : BM, B_ROWS = B_BY_K ? BK : BN;
+const uint A_STRIDE = A_COLS + 1, B_STRIDE = B_COLS + 1;
+const uint A_UNITS = BM * BK / 8, B_UNITS = BN * BK / 8;
+const uint A_LOADS = (A_UNITS + LOCAL - 1) / LOCAL, B_LOADS = (B_UNITS + LOCAL - 1) / LOCAL;
 const uint SUB_ROWS = BM / SUB_M / FM, SUB_COLS = BN / SUB_N / FN; /* fragments of a subgroup */
 
-shared T4 block_a[A_ROWS * A_STRIDE];
-shared T4 block_b[B_ROWS * B_STRIDE];
-shared float block_y[SUB_M * SUB_N * FM * FN];
+shared uvec4 block_a[A_ROWS * A_STRIDE];
+shared uvec4 block_b[B_ROWS * B_STRIDE];
+shared vec4 block_y[SUB_M * SUB_N * FM * FN / 4];
 
-/* What is stored in a format of f16's range, or is rounded to one of f32's, needs nothing. */
-T4 narrowed(vec4 x, uint type)
+/* Rounded to 16 bits; a number beyond f16's range is its largest one, not infinity. */
+uvec2 narrowed(vec4 x, uint type)
 {
 #ifdef T_LARGEST
-    if (type != APUS_F16) /* beyond it is its largest number, not infinity */
+    if (type != APUS_F16) /* what is stored in it, or rounded to one of f32's, needs nothing */
         [[unroll]] for (uint i = 0; i < 4; i++)
             x[i] = abs(x[i]) > T_LARGEST && !isinf(x[i]) ? sign(x[i]) * T_LARGEST : x[i];
 #endif
-    return T4(x);
+    return T_BITS(x);
 }
 
-T4 next_a[A_LOADS], next_b[B_LOADS];
+uvec4 next_a[A_LOADS], next_b[B_LOADS];
 uint m0, n0, rows, sum_k;
 uint first_k; /* k of the chunks of the first product */
 
-T4 quad_a(uint row, uint quad, uint k0)
+/* Elements 8u .. 8u+7 of row `row` of (all, cols), as they are or as two quads. */
+uvec4 unit_of(uint type, uvec2 at, uint row, uint all, uint cols, uint u, bool k_rows)
 {
-    if (DUAL == 1 && k0 >= first_k)
-        return narrowed(p.beta * matmul_load4(APUS_F32, p.a2, m0 + row, p.m, p.k2,
-                                              (k0 - first_k) / 4 + quad), APUS_F32);
-    return narrowed(A_BY_K ? matmul_load4(A_TYPE, p.a, k0 + row, sum_k, p.m, m0 / 4 + quad)
-                           : matmul_load4(A_TYPE, p.a, m0 + row, p.m, p.k, k0 / 4 + quad),
-                    A_TYPE);
+    if (WHOLE && type == T_TYPE) {
+        const uint r = k_rows ? row : min(row, all - 1), last = (cols >> 3) - 1;
+        return BufU4(at).v[r * (cols >> 3) + (k_rows ? min(u, last) : u)];
+    }
+    return uvec4(narrowed(matmul_load4(type, at, row, all, cols, 2 * u, k_rows, WHOLE), type),
+                 narrowed(matmul_load4(type, at, row, all, cols, 2 * u + 1, k_rows, WHOLE), type));
 }
 
-T4 quad_b(uint row, uint quad, uint k0)
+/* The same of the second product, which is f32. */
+uvec4 second_unit(uvec2 at, uint row, uint all, uint cols, uint u, bool k_rows, float factor)
+{
+    return uvec4(
+        narrowed(factor * matmul_load4(APUS_F32, at, row, all, cols, 2 * u, k_rows, false),
+                 APUS_F32),
+        narrowed(factor * matmul_load4(APUS_F32, at, row, all, cols, 2 * u + 1, k_rows, false),
+                 APUS_F32));
+}
+
+uvec4 unit_a(uint row, uint u, uint k0)
+{
+    if (DUAL == 1 && k0 >= first_k)
+        return second_unit(p.a2, m0 + row, p.m, p.k2, (k0 - first_k) / 8 + u, false, p.beta);
+    return A_BY_K ? unit_of(A_TYPE, p.a, k0 + row, sum_k, p.m, m0 / 8 + u, true)
+                  : unit_of(A_TYPE, p.a, m0 + row, p.m, p.k, k0 / 8 + u, false);
+}
+
+uvec4 unit_b(uint row, uint u, uint k0)
 {
     if (DUAL == 1 && k0 >= first_k) {
         const uint k = k0 - first_k;
-        return narrowed(B_BY_K
-                            ? matmul_load4(APUS_F32, p.b2, k + row, p.k2, p.n, n0 / 4 + quad)
-                            : matmul_load4(APUS_F32, p.b2, n0 + row, p.n, p.k2, k / 4 + quad),
-                        APUS_F32);
+        return B_BY_K ? second_unit(p.b2, k + row, p.k2, p.n, n0 / 8 + u, true, 1.0)
+                      : second_unit(p.b2, n0 + row, p.n, p.k2, k / 8 + u, false, 1.0);
     }
-    return narrowed(B_BY_K ? matmul_load4(B_TYPE, p.b, k0 + row, sum_k, p.n, n0 / 4 + quad)
-                           : matmul_load4(B_TYPE, p.b, n0 + row, p.n, p.k, k0 / 4 + quad),
-                    B_TYPE);
+    return B_BY_K ? unit_of(B_TYPE, p.b, k0 + row, sum_k, p.n, n0 / 8 + u, true)
+                  : unit_of(B_TYPE, p.b, n0 + row, p.n, p.k, k0 / 8 + u, false);
 }
 
 void fetch(uint k0)
 {
     [[unroll]] for (uint s = 0; s < A_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
-        if (A_QUADS % LOCAL != 0 && i >= A_QUADS)
+        if (A_UNITS % LOCAL != 0 && i >= A_UNITS)
             break;
-        next_a[s] = quad_a(i / (A_COLS / 4), i % (A_COLS / 4), k0);
+        next_a[s] = unit_a(i / A_COLS, i % A_COLS, k0);
     }
     [[unroll]] for (uint s = 0; s < B_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
-        if (B_QUADS % LOCAL != 0 && i >= B_QUADS)
+        if (B_UNITS % LOCAL != 0 && i >= B_UNITS)
             break;
-        next_b[s] = quad_b(i / (B_COLS / 4), i % (B_COLS / 4), k0);
+        next_b[s] = unit_b(i / B_COLS, i % B_COLS, k0);
     }
 }
 
@@ -110,25 +129,37 @@ void stage()
 {
     [[unroll]] for (uint s = 0; s < A_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
-        if (A_QUADS % LOCAL != 0 && i >= A_QUADS)
+        if (A_UNITS % LOCAL != 0 && i >= A_UNITS)
             break;
-        block_a[i / (A_COLS / 4) * A_STRIDE + i % (A_COLS / 4)] = next_a[s];
+        block_a[i / A_COLS * A_STRIDE + i % A_COLS] = next_a[s];
     }
     [[unroll]] for (uint s = 0; s < B_LOADS; s++) {
         const uint i = gl_LocalInvocationID.x + s * LOCAL;
-        if (B_QUADS % LOCAL != 0 && i >= B_QUADS)
+        if (B_UNITS % LOCAL != 0 && i >= B_UNITS)
             break;
-        block_b[i / (B_COLS / 4) * B_STRIDE + i % (B_COLS / 4)] = next_b[s];
+        block_b[i / B_COLS * B_STRIDE + i % B_COLS] = next_b[s];
     }
 }
 
-/* A fragment of the subgroup, now in block_y from `from` on: its pairs by lanes. */
+/* A fragment of the subgroup, now in block_y from `from` on, by lanes. */
 void store_fragment(uint from, uint m_at, uint n_at)
 {
-    for (uint i = gl_SubgroupInvocationID; i < FM * FN / 2; i += LOCAL / (SUB_M * SUB_N)) {
-        const uint m = m_at + 2 * i / FN, n = n_at + 2 * i % FN;
-        if (m < rows && n < p.n)
-            matmul_store2(m, n, vec2(block_y[from + 2 * i], block_y[from + 2 * i + 1]));
+    const uint lanes = LOCAL / (SUB_M * SUB_N);
+
+    for (uint i = gl_SubgroupInvocationID; i < FM * FN / 4; i += lanes) {
+        const uint m = m_at + 4 * i / FN, n = n_at + 4 * i % FN;
+        const vec4 y = block_y[from + i];
+        if (m >= rows)
+            continue;
+        if (EDGES != APUS_MATMUL_ANY) {
+            if (n < p.n)
+                matmul_store4(m, n / 4, y);
+            continue;
+        }
+        if (n < p.n)
+            matmul_store2(m, n, y.xy);
+        if (n + 2 < p.n)
+            matmul_store2(m, n + 2, y.zw);
     }
 }
 
@@ -154,38 +185,40 @@ void main()
         barrier();
         stage();
         barrier();
-        if (k0 + BK < end)
+        if (WHOLE && DUAL == 0) /* the last chunk once more, rather than a branch */
+            fetch(min(k0 + BK, end - BK));
+        else if (k0 + BK < end)
             fetch(k0 + BK);
         [[unroll]] for (uint k = 0; k < BK; k += FK) {
             coopmat<T, gl_ScopeSubgroup, FM, FK, gl_MatrixUseA> a[SUB_ROWS];
             [[unroll]] for (uint i = 0; i < SUB_ROWS; i++) {
                 const uint m = sub_m + i * FM;
                 if (A_BY_K)
-                    coopMatLoad(a[i], block_a, k * A_STRIDE + m / 4, A_STRIDE,
+                    coopMatLoad(a[i], block_a, k * A_STRIDE + m / 8, A_STRIDE,
                                 gl_CooperativeMatrixLayoutColumnMajor);
                 else
-                    coopMatLoad(a[i], block_a, m * A_STRIDE + k / 4, A_STRIDE,
+                    coopMatLoad(a[i], block_a, m * A_STRIDE + k / 8, A_STRIDE,
                                 gl_CooperativeMatrixLayoutRowMajor);
             }
             [[unroll]] for (uint j = 0; j < SUB_COLS; j++) {
                 const uint n = sub_n + j * FN;
                 coopmat<T, gl_ScopeSubgroup, FK, FN, gl_MatrixUseB> b;
                 if (B_BY_K)
-                    coopMatLoad(b, block_b, k * B_STRIDE + n / 4, B_STRIDE,
+                    coopMatLoad(b, block_b, k * B_STRIDE + n / 8, B_STRIDE,
                                 gl_CooperativeMatrixLayoutRowMajor);
                 else
-                    coopMatLoad(b, block_b, n * B_STRIDE + k / 4, B_STRIDE,
+                    coopMatLoad(b, block_b, n * B_STRIDE + k / 8, B_STRIDE,
                                 gl_CooperativeMatrixLayoutColumnMajor);
                 [[unroll]] for (uint i = 0; i < SUB_ROWS; i++)
                     sum[i * SUB_COLS + j] = coopMatMulAdd(a[i], b, sum[i * SUB_COLS + j]);
             }
         }
     }
-    const uint from = gl_SubgroupID * FM * FN;
+    const uint from = gl_SubgroupID * FM * FN / 4;
     [[unroll]] for (uint i = 0; i < SUB_ROWS; i++)
         [[unroll]] for (uint j = 0; j < SUB_COLS; j++) {
             barrier();
-            coopMatStore(sum[i * SUB_COLS + j], block_y, from, FN,
+            coopMatStore(sum[i * SUB_COLS + j], block_y, from, FN / 4,
                 gl_CooperativeMatrixLayoutRowMajor);
             barrier();
             store_fragment(from, m0 + sub_m + i * FM, n0 + sub_n + j * FN);

@@ -19,6 +19,7 @@ typedef struct apus_gpu_params {
     bool validate;   /* enable VK_LAYER_KHRONOS_validation; APUS_VALIDATE does the same */
     bool count_only; /* nothing is opened: buffers are counted, not allocated, and nothing runs */
     bool statistics; /* kernels keep what the compiler says of them (APUS_STATISTICS) */
+    bool listings;   /* and what it made of them, as text; with `statistics` */
     /* A class of apus_gpu_classes in place of a device, which need not be there, nor a driver:
      * counted only. */
     const char *device_class;

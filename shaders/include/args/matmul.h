@@ -19,4 +19,10 @@ struct apus_matmul_push {
 #define APUS_MATMUL_NN 1
 #define APUS_MATMUL_TN 2
 
+/* What is known of the shapes (matmul_load.glsl): nothing; rows of all operands and of the result
+ * are of whole fours; those of the first product of whole eights, and k of whole chunks. */
+#define APUS_MATMUL_ANY 0
+#define APUS_MATMUL_FOURS 1
+#define APUS_MATMUL_WHOLE 2
+
 #endif
