@@ -109,11 +109,11 @@ void main()
     take_part(from, to);
     for (uint j0 = from; j0 < to; j0 += KEYS) {
         float x[TM * KEYS];
-        uvec2 v_at[KEYS];
+        uint row[KEYS]; /* all before the first key is read, which would wait for its page alone */
+        [[unroll]] for (uint j = 0; j < KEYS; j++)
+            row[j] = key_row(s, base, min(j0 + j, n_keys - 1));
         [[unroll]] for (uint j = 0; j < KEYS; j++) {
-            const uint row = key_row(s, base, min(j0 + j, n_keys - 1));
-            const uvec2 k_at = key_at(p.k, row, kv);
-            v_at[j] = key_at(p.v, row, kv);
+            const uvec2 k_at = key_at(p.k, row[j], kv);
             [[unroll]] for (uint t = 0; t < TM; t++)
                 x[t * KEYS + j] = 0.0;
             [[unroll]] for (uint e = 0; e < OWN; e++) {
@@ -149,7 +149,7 @@ void main()
         }
         [[unroll]] for (uint e = 0; e < OWN; e++)
             [[unroll]] for (uint j = 0; j < KEYS; j++) {
-                const vec4 v = apus_load4(KV_TYPE, v_at[j], e * SPLIT + part);
+                const vec4 v = apus_load4(KV_TYPE, key_at(p.v, row[j], kv), e * SPLIT + part);
                 [[unroll]] for (uint t = 0; t < TM; t++)
                     o[t * OWN + e] = fma(vec4(x[t * KEYS + j]), v, o[t * OWN + e]);
             }
