@@ -120,8 +120,8 @@ void main()
                 const vec4 k = apus_load4(KV_TYPE, k_at, e * SPLIT + part);
                 [[unroll]] for (uint t = 0; t < TM; t++) {
                     const vec4 own_q =
-                        KEEP == 1 ? q[t * OWN + e]
-                                  : apus_load4(TYPE, p.q, own[t] + e * SPLIT) * p.scale;
+                        KEPT ? q[t * OWN + e]
+                             : apus_load4(TYPE, p.q, own[t] + e * SPLIT) * p.scale;
                     x[t * KEYS + j] = fma(own_q.x, k.x, x[t * KEYS + j]);
                     x[t * KEYS + j] = fma(own_q.y, k.y, x[t * KEYS + j]);
                     x[t * KEYS + j] = fma(own_q.z, k.z, x[t * KEYS + j]);

@@ -29,8 +29,8 @@ void dots(uint e, uint part, uvec2 k_at[KEYS], uvec2 v_at[KEYS])
     }
     [[unroll]] for (uint t = 0; t < TM; t++) {
         const uint at = own[t] + e * SPLIT;
-        const vec4 own_q = KEEP == 1 ? q[t * OWN + e] : apus_load4(TYPE, p.q, at) * p.scale;
-        const vec4 own_d = KEEP == 1 ? d_o[t * OWN + e] : apus_load4(TYPE, p.d_o, at);
+        const vec4 own_q = KEPT ? q[t * OWN + e] : apus_load4(TYPE, p.q, at) * p.scale;
+        const vec4 own_d = KEPT ? d_o[t * OWN + e] : apus_load4(TYPE, p.d_o, at);
         [[unroll]] for (uint j = 0; j < KEYS; j++) {
             const uint i = t * KEYS + j;
             x[i] = fma(own_q.x, k[j].x, x[i]);
@@ -90,7 +90,7 @@ void main()
         [[unroll]] for (uint i = 0; i < TM * KEYS; i++)
             x[i] = y[i] = 0.0;
         uint i = 0;
-        if (ONE_BY_ONE)
+        if (KEEP == APUS_ATTENTION_ONE_BY_ONE)
             [[dont_unroll]] do
                 dots(i, part, k_at, v_at);
             while (++i < OWN);

@@ -22,8 +22,8 @@ vec4 k[OWN], v[OWN], d_k[OWN], d_v[OWN];
 void dots(uint e, uint own, uint part, uvec2 q_at, uvec2 o_at, inout float x[TM],
           inout float y[TM])
 {
-    const vec4 own_k = KEEP == 1 ? k[e] : apus_load4(KV_TYPE, p.k, own + e * SPLIT) * p.scale;
-    const vec4 own_v = KEEP == 1 ? v[e] : apus_load4(KV_TYPE, p.v, own + e * SPLIT);
+    const vec4 own_k = KEPT ? k[e] : apus_load4(KV_TYPE, p.k, own + e * SPLIT) * p.scale;
+    const vec4 own_v = KEPT ? v[e] : apus_load4(KV_TYPE, p.v, own + e * SPLIT);
 
     [[unroll]] for (uint h = 0; h < TM; h++) {
         const vec4 q = apus_load4(TYPE, q_at, h * E4 + e * SPLIT + part);
@@ -50,7 +50,7 @@ void add_heads(uint at, bool seen, uint own, uint part)
 
     [[unroll]] for (uint h = 0; h < TM; h++)
         x[h] = y[h] = 0.0;
-    if (ONE_BY_ONE)
+    if (KEEP == APUS_ATTENTION_ONE_BY_ONE)
         [[dont_unroll]] do
             dots(i, own, part, q_at, o_at, x, y);
         while (++i < OWN);
@@ -95,7 +95,7 @@ void main()
     uint t = from;
     do {
         const bool seen = BufU(p.seq).v[t] == s && sees(BufU(p.pos).v[t], key, n_keys);
-        if (KEEP == 1) {
+        if (KEPT) {
             [[unroll]] for (uint g = 0; g < GROUP; g += TM)
                 add_heads(t * p.heads + kv * GROUP + g, seen, own, part);
         } else {

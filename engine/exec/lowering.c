@@ -1,5 +1,6 @@
-/* lowering.c - walking a graph's operators into a list, twice: once to learn the size of the
- * argument buffer, once with real addresses; and estimates without a device. */
+/* lowering.c - walking a graph's operators into a list, twice: once to learn the sizes of the
+ * argument buffer and of the step buffer, once with real addresses; and estimates without a
+ * device. */
 #include "barrier.h"
 #include "env.h"
 #include "exec_internal.h"

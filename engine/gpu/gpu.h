@@ -59,7 +59,7 @@ apus_status apus_buffer_create(apus_gpu *gpu, apus_buffer *out, uint64_t bytes, 
 void apus_buffer_destroy(apus_gpu *gpu, apus_buffer *buffer);
 /* Copies between host memory and a buffer.  A mapped one is written at once, so nothing on the
  * device may be using the bytes; for another the bytes are taken now, and copied behind all work
- * that was submitted and before all that will be.  Reading waits for both. */
+ * and all copies that were submitted and before all that will be.  Reading waits for them. */
 apus_status apus_buffer_write(apus_gpu *gpu, const apus_buffer *b, uint64_t at, const void *src,
                               uint64_t bytes);
 apus_status apus_buffer_read(apus_gpu *gpu, const apus_buffer *b, uint64_t at, void *dst,

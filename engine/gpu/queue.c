@@ -111,8 +111,8 @@ apus_status apus_gpu_wait(apus_gpu *gpu, uint64_t ticket, uint64_t timeout_ns)
                          (double)timeout_ns * 1e-9, gpu->last_kernel[0] ? ", last kernel: " : "",
                          gpu->last_kernel);
     APUSI_VK(gpu, "vkWaitSemaphores", result);
-    if (ticket == gpu->submitted) /* and so is what that work waited for */
-        gpu->upload.done = gpu->upload.awaited;
+    if (ticket == gpu->submitted && gpu->upload.done < gpu->upload.awaited)
+        gpu->upload.done = gpu->upload.awaited; /* that work waited for it */
     const uint32_t messages = apus_gpu_validation_count(gpu);
     if (messages > 0)
         return apus_fail(APUS_ERR_DEVICE, "%s: %u messages of the validation layer, see the log",

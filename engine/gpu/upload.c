@@ -2,9 +2,9 @@
  *
  * They go through two stages in turn: while the device copies one, the host fills the other.  They
  * have a queue of their own where the device has a second one (best one that only copies).  A copy
- * waits for all work that was submitted before it, which may read what it replaces; work that is
- * submitted after it waits for the copy.  Both by timeline semaphores, which also make the bytes
- * visible. */
+ * waits for all work that was submitted before it, which may read what it replaces, and for the
+ * copy before it; work that is submitted after it waits for the copy.  Work and copies do so by
+ * timeline semaphores, which also make the bytes visible. */
 #include "env.h"
 #include "gpu_internal.h"
 #include "trace.h"
@@ -59,12 +59,20 @@ static apus_status record(apus_gpu *gpu, const apusi_stage *s, const apus_buffer
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
         .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT,
     };
+    /* Behind the copy before, which may have written to the same bytes. */
+    const VkMemoryBarrier behind = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+        .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+        .dstAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+    };
     const VkBufferCopy region = { .srcOffset = from->shift,
                                   .dstOffset = to->shift + at,
                                   .size = bytes };
 
     APUSI_VK(gpu, "vkResetCommandPool", gpu->vk.vkResetCommandPool(gpu->device, s->pool, 0));
     APUSI_VK(gpu, "vkBeginCommandBuffer", gpu->vk.vkBeginCommandBuffer(s->commands, &begin));
+    gpu->vk.vkCmdPipelineBarrier(s->commands, VK_PIPELINE_STAGE_TRANSFER_BIT,
+                                 VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &behind, 0, NULL, 0, NULL);
     gpu->vk.vkCmdCopyBuffer(s->commands, from->buffer, to->buffer, 1, &region);
     APUSI_VK(gpu, "vkEndCommandBuffer", gpu->vk.vkEndCommandBuffer(s->commands));
 fail:

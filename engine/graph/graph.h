@@ -5,8 +5,9 @@
  * each line; apus_graph_status() is asked once.  Passing NULL to a builder returns NULL.
  *
  * What changes from step to step lies in one small *step buffer*: variables (u32, the first
- * APUS_STEP_VARS words), then the grids of indirect dispatches, then arrays (token ids, positions,
- * page tables).  A tensor's first dimension may be live: its row count is read from a variable. */
+ * APUS_STEP_VARS words), then arrays (token ids, positions, page tables); a plan has the grids of
+ * indirect dispatches behind them.  A tensor's first dimension may be live: its row count is read
+ * from a variable. */
 #ifndef APUSI_GRAPH_H
 #define APUSI_GRAPH_H
 

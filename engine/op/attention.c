@@ -285,6 +285,17 @@ struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_
     };
 }
 
+uint32_t apusi_attention_keep(const apus_node *n, const apusi_attention_lanes *s, uint32_t most)
+{
+    const struct apusi_attention_attr *a = n->attr;
+    const uint32_t own = a->p.head_dim / s->split;
+
+    if (!s->few || own <= most)
+        return APUS_ATTENTION_KEPT;
+    /* A capped score has a number more; on Skylake it counts. */
+    return own / 4 + (a->p.softcap != 0) > 5 ? APUS_ATTENTION_ONE_BY_ONE : APUS_ATTENTION_AGAIN;
+}
+
 void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, uint32_t most,
                           apus_dispatch *d)
 {
@@ -302,7 +313,7 @@ void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, ui
     /* Keys a turn.  Heads of 192 over 8 lanes (24 elements each) spill with four on Intel. */
     d->spec[7] = own <= (s->few ? 20 : 64) ? 4 : own <= 128 && !s->few ? 2 : 1;
     d->spec[8] = s->split;
-    d->spec[9] = !s->few || own <= most;
+    d->spec[9] = apusi_attention_keep(n, s, most);
     d->spec[10] = n->in[APUSI_Q]->dtype;
     d->spec[11] = a->p.softcap != 0;
     d->spec[12] = 0; /* sinks */

@@ -121,7 +121,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
      * each head of the group, what it reads. */
     d.spec[0] = lanes;
     d.spec[2] = wide ? heads_at_once(a->p.heads / a->p.kv_heads) : 1;
-    d.spec[9] = !s.few || a->p.head_dim / s.split <= 8;
+    d.spec[9] = apusi_attention_keep(n, &s, 8);
     d.groups[0] = (uint32_t)apus_ceil_div(k->dims[0], lanes / s.split);
     d.groups[1] = a->p.kv_heads;
     d.live = k->rows.var >= 0 ? k->rows : (apus_rows) { 0 };

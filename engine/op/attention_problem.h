@@ -52,8 +52,10 @@ bool apusi_attention_split_chosen(const apus_caps *caps, const void *problem);
 apusi_attention_lanes apusi_attention_spread(const apus_caps *caps, const apus_node *n, bool split);
 /* Arguments and specialization constants that both directions have. */
 struct apus_attention_args apusi_attention_args(const apus_lower *l, const apus_node *n);
-/* Where registers are few, a lane keeps its part of its own rows if that is at most `most` numbers
- * of each; else it reads them again in each turn. */
+/* APUS_ATTENTION_AGAIN, _KEPT or _ONE_BY_ONE: where registers are few, a lane keeps its part of its
+ * own rows if that is at most `most` numbers of each. */
+uint32_t apusi_attention_keep(const apus_node *n, const apusi_attention_lanes *s, uint32_t most);
+/* All constants, with `most` as there. */
 void apusi_attention_spec(const apus_node *n, const apusi_attention_lanes *s, uint32_t most,
                           apus_dispatch *d);
 

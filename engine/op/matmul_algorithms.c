@@ -39,14 +39,16 @@ static void set_spec(apus_dispatch *d, const apus_matmul_problem *p, const uint3
     d->spec[d->n_spec++] = p->batch > 0;
 }
 
-/* As set_spec, and what is known of the shapes, for kernels that take chunks of `bk` along k. */
+/* As set_spec, and what is known of the shapes, for kernels that take chunks of `bk` along k; 0:
+ * nothing is to be known. */
 static void set_edges(apus_dispatch *d, const apus_matmul_problem *p, const uint32_t *spec,
                       uint32_t n, uint32_t bk)
 {
     const uint32_t a_cols = p->kind == APUS_TN ? p->whole_m : p->k;
     const uint32_t b_cols = p->kind == APUS_NT ? p->k : p->whole_n;
-    const bool fours = ((a_cols | b_cols | p->k2 | p->whole_n) & 3) == 0;
-    const bool whole = p->kind != APUS_TN && ((a_cols | b_cols) & 7) == 0 && p->k % bk == 0;
+    const bool fours = bk && ((a_cols | b_cols | p->k2 | p->whole_n) & 3) == 0;
+    const bool whole =
+        fours && p->kind != APUS_TN && ((a_cols | b_cols) & 7) == 0 && p->k % bk == 0;
 
     set_spec(d, p, spec, n);
     d->spec[d->n_spec++] = !fours ? APUS_MATMUL_ANY : whole ? APUS_MATMUL_WHOLE : APUS_MATMUL_FOURS;
@@ -125,11 +127,14 @@ static bool tile_wide_chosen(const apus_caps *caps, const void *problem)
 static apus_status emit_tile(apus_lower *l, const apus_matmul_problem *p, tile_shape s,
                              apus_dispatch *d)
 {
+    /* The few lanes of the smallest tile have no registers for a whole chunk on its way. */
+    const uint32_t chunk = s.bm * s.bn > 256 ? TILE_K : 0;
+
     d->kernel = "matmul_tile";
     set_edges(
         d, p,
         (uint32_t[]) { s.bm / s.rm * (s.bn / s.rn), p->kind, p->b, s.bm, s.bn, TILE_K, s.rm, s.rn },
-        8, TILE_K);
+        8, chunk);
     block_grid(p, s.bm, s.bn, d);
     return apus_emit(l, d);
 }
@@ -161,7 +166,8 @@ static bool coop_of(const apus_caps *caps, const apus_matmul_problem *p, coop_sh
         if (caps->subgroup_pinned && f->n >= caps->subgroup_min && f->n <= caps->subgroup_max)
             s->subgroup = f->n;
         s->bk = s->subgroup <= 8 ? 16 : 32; /* registers for what is staged next */
-        /* Fragments of 16 x 32 elements, where registers are left: not for rows of b along k. */
+        /* A subgroup's share is 16 x 32 elements where registers are left: not where rows of b are
+         * k (NN, TN). */
         s->sub_m = 4;
         s->sub_n = s->subgroup > 8 && p->kind == APUS_NT && !s->large ? 2 : 4;
     }

@@ -20,8 +20,11 @@ static uint32_t chunk_rows(uint32_t rows, uint32_t vocab)
     const uint64_t row_bytes = (uint64_t)vocab * 4; /* logits are f32 */
     uint64_t most = MOST_BYTES;
 
-    if (rows >= MANY_ROWS && rows * row_bytes / MOST_PARTS > LEAST_BYTES)
+    if (rows >= MANY_ROWS) {
         most = rows * row_bytes / MOST_PARTS;
+        if (most < LEAST_BYTES)
+            most = LEAST_BYTES;
+    }
     uint64_t n = most / row_bytes;
     n -= n % (n < 64 ? 16 : 64);
     if (n < 16)

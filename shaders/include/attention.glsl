@@ -15,11 +15,9 @@ layout(constant_id = 5) const uint GROUP = 1;        /* query heads of a key-val
 layout(constant_id = 6) const uint BIDIRECTIONAL = 0;
 layout(constant_id = 7) const uint KEYS = 4;         /* keys a turn of the loop */
 layout(constant_id = 8) const uint SPLIT = 1;        /* lanes that share a row: a power of two */
-layout(constant_id = 9) const uint KEEP = 1;         /* 1: a lane keeps its rows in registers;
-                                                        0: it reads them again in each turn */
+layout(constant_id = 9) const uint KEEP = APUS_ATTENTION_KEPT; /* what a lane does with its rows */
+const bool KEPT = KEEP == APUS_ATTENTION_KEPT;
 const uint OWN = E4 / SPLIT; /* vec4s of a row that a lane has: every SPLIT-th, from its part on */
-/* Where even the addresses of what is read again would fill the registers. */
-const bool ONE_BY_ONE = KEEP == 0 && OWN > 5;
 layout(constant_id = 10) const uint TYPE = APUS_F32; /* of all but k, v, lse and dot */
 layout(constant_id = 11) const uint SOFTCAP = 0;     /* 1: scores are capped */
 layout(constant_id = 12) const uint SINKS = 0;       /* 1: a logit of each head in the sum */
@@ -70,7 +68,7 @@ float across(float x)
 /* What was read before is not kept in registers for what is read behind this, unless KEEP. */
 void read_again()
 {
-    if (KEEP == 0)
+    if (!KEPT)
         subgroupMemoryBarrierBuffer();
 }
 

@@ -54,6 +54,8 @@ static bool set(scene *s, apus_gpu *gpu)
 static void play(scene *s, apus_gpu *gpu)
 {
     for (uint32_t i = 0; i < TURNS; i++) {
+        /* What is written again at once has to come behind what was written first. */
+        CHECK_OK(apus_buffer_write(gpu, &s->x, 0, s->words, WRITTEN));
         for (uint32_t k = 0; k < WRITTEN / 4; k++)
             s->words[k] = i;
         CHECK_OK(apus_buffer_write(gpu, &s->x, 0, s->words, WRITTEN));

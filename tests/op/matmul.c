@@ -165,6 +165,9 @@ TEST(rounded_to_f16)
         NARROW("nn two blocks", 11, COOP_F16, APUS_NN, 130, 132, 36, APUS_F16, 0),
         NARROW("tn", 11, COOP_F16, APUS_TN, 36, 20, 37, APUS_F32, 0),
         NARROW("tn, odd", 11, COOP_F16, APUS_TN, 67, 131, 19, APUS_F32, 0),
+        NARROW("whole chunks", 11, COOP_F16, APUS_NT, 67, 72, 64, APUS_F16, 0),
+        NARROW("nn whole chunks", 11, COOP_F16, APUS_NN, 67, 72, 64, APUS_F16, .alpha = 0.37f),
+        NARROW("nn whole chunks of blocks", 11, COOP_F16, APUS_NN, 35, 64, 32, APUS_Q8_0, 0),
     };
     optest beyond[] = {
         NARROW("beyond the range of f16", 11, COOP_F16, APUS_NT, 9, 12, 40, APUS_F32, .wide = true,
@@ -186,6 +189,8 @@ TEST(rounded_to_bf16)
         NARROW("nn q5_0", 8, COOP_BF16, APUS_NN, 9, 96, 20, APUS_Q5_0, 0),
         NARROW("tn, odd", 8, COOP_BF16, APUS_TN, 67, 131, 19, APUS_F32, 0),
         NARROW("rows of fours", 8, COOP_BF16, APUS_NT, 67, 36, 40, APUS_BF16, 0),
+        NARROW("whole chunks", 8, COOP_BF16, APUS_NT, 67, 72, 64, APUS_BF16, 0),
+        NARROW("nn whole chunks", 8, COOP_BF16, APUS_NN, 67, 72, 64, APUS_BF16, 0),
     };
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, APUS_COUNT(cases), 1);
@@ -314,6 +319,8 @@ TEST(second_product)
         SECOND("nn, odd", EXACT, 0, APUS_NN, 5, 7, 11, 2, APUS_F32, .beta = 1),
         SECOND("on matrix cores", COOP_F16, 11, APUS_NT, 67, 36, 40, 8, APUS_F16, .beta = 2,
                .acc = true),
+        SECOND("whole chunks on matrix cores", COOP_F16, 11, APUS_NT, 67, 72, 64, 8, APUS_F16,
+               .beta = 2),
         SECOND("nn on matrix cores", COOP_BF16, 8, APUS_NN, 35, 64, 24, 16, APUS_Q4_0, .beta = 1),
     };
     optest_run(cases, APUS_COUNT(cases));

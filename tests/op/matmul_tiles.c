@@ -17,12 +17,16 @@ TEST(large_tiles)
         NARROW("more than a block", 0, LARGE, APUS_NT, 130, 141, 21, APUS_F32, .alpha = 0.37f),
         NARROW("nn, odd edges", 0, LARGE, APUS_NN, 129, 160, 36, APUS_Q4_1, 0),
         NARROW("tn", 0, LARGE, APUS_TN, 67, 131, 19, APUS_F32, 0),
+        NARROW("whole chunks", 0, LARGE, APUS_NT, 130, 136, 32, APUS_F16, 0),
         NARROW("matrix cores", 11, { "matmul:coop_large" }, APUS_NN, 130, 132, 36, APUS_F16, 0),
     };
-    cases[0].in[1].trained = false; /* values only: gradients are the other two kinds */
-    cases[0].in[0].fixed = cases[0].in[1].fixed = true;
+    for (size_t i = 0; i < APUS_COUNT(cases); i++) {
+        cases[i].in[1].trained = false; /* values only: gradients are the other two kinds */
+        cases[i].in[0].fixed = cases[i].in[1].fixed = true;
+    }
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(&cases[1], 1, 1); /* the odd ones have no rows of whole fours */
+    optest_run_stored(&cases[3], 2, 1);
 }
 
 typedef struct tiles {

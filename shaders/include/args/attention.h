@@ -5,6 +5,12 @@
 
 #define APUS_ATTENTION_PART 128 /* keys that a part of a divided cache has, at least */
 
+/* What a lane does with its part of its own rows: reads it again in each turn, keeps it in
+ * registers, or reads it again a vec4 at a time, where even the addresses would fill them. */
+#define APUS_ATTENTION_AGAIN 0
+#define APUS_ATTENTION_KEPT 1
+#define APUS_ATTENTION_ONE_BY_ONE 2
+
 /* In the argument buffer; the push block is its address and that of the step buffer. */
 struct apus_attention_args {
     APUS_ADDR q, k, v, o, lse;                 /* lse: 0 where it is not wanted */
