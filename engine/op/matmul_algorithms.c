@@ -167,9 +167,9 @@ static bool coop_of(const apus_caps *caps, const apus_matmul_problem *p, coop_sh
             s->subgroup = f->n;
         s->bk = s->subgroup <= 8 ? 16 : 32; /* registers for what is staged next */
         /* A subgroup's share is 16 x 32 elements where registers are left: not where rows of b are
-         * k (NN, TN). */
+         * k (NN, TN), nor beside the decoding of q6_K. */
         s->sub_m = 4;
-        s->sub_n = s->subgroup > 8 && p->kind == APUS_NT && !s->large ? 2 : 4;
+        s->sub_n = s->subgroup > 8 && p->kind == APUS_NT && p->b != APUS_Q6_K && !s->large ? 2 : 4;
     }
     const uint32_t subgroups = s->sub_m * s->sub_n;
     const uint32_t shared = 2 * (s->bm + s->bn) * (s->bk + 8) + 4 * subgroups * f->m * f->n;

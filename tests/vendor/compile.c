@@ -117,7 +117,7 @@ static void collect(const char *path, const apus_model_params *params, unsigned 
 /* Formats and types that people run: q4_1 and q8_0 in both arithmetics, bf16, all in f32. */
 static void collect_everyday(void)
 {
-    const unsigned most = PLANS_INFER | PLANS_LORA;
+    const unsigned most = PLANS_INFER | PLANS_ADAPTED | PLANS_LORA;
     char path[512];
 
     if (CHECK_OK(synthetic_gguf(&synthetic_smollm2, harness_folder(), path))) {
