@@ -7,12 +7,12 @@
 
 #include "gpu_internal.h"
 
-apus_status apus_commands_create(apus_gpu *gpu, apus_commands **out)
+apus_status apusi_commands_create(apus_gpu *gpu, apus_commands **out, bool copies)
 {
     apus_status st = APUS_OK;
     const VkCommandPoolCreateInfo pool = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
-        .queueFamilyIndex = gpu->physical.family,
+        .queueFamilyIndex = copies ? gpu->physical.copy_family : gpu->physical.family,
     };
     apus_commands *c = apus_alloc(sizeof(*c));
 
@@ -20,6 +20,7 @@ apus_status apus_commands_create(apus_gpu *gpu, apus_commands **out)
     if (!c)
         return APUS_ERR_MEMORY;
     c->gpu = gpu;
+    c->copies = copies;
     APUSI_VK(gpu, "vkCreateCommandPool",
              gpu->vk.vkCreateCommandPool(gpu->device, &pool, NULL, &c->pool));
     const VkCommandBufferAllocateInfo info = {
@@ -38,6 +39,11 @@ fail:
     return st;
 }
 
+apus_status apus_commands_create(apus_gpu *gpu, apus_commands **out)
+{
+    return apusi_commands_create(gpu, out, false);
+}
+
 void apus_commands_destroy(apus_commands **c_at)
 {
     apus_commands *c = c_at ? *c_at : NULL;
@@ -53,26 +59,32 @@ void apus_commands_destroy(apus_commands **c_at)
     *c_at = NULL;
 }
 
+/* What writes: a queue that only copies knows no other stage. */
 static void barrier(apus_commands *c, VkPipelineStageFlags stages, VkAccessFlags access)
 {
     const VkMemoryBarrier memory = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
-        .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+        .srcAccessMask =
+            (c->copies ? 0 : VK_ACCESS_SHADER_WRITE_BIT) | VK_ACCESS_TRANSFER_WRITE_BIT,
         .dstAccessMask = access,
     };
+    const VkPipelineStageFlags from =
+        (c->copies ? 0 : VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT) | VK_PIPELINE_STAGE_TRANSFER_BIT;
 
-    c->gpu->vk.vkCmdPipelineBarrier(
-        c->buffer, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT, stages, 0,
-        1, &memory, 0, NULL, 0, NULL);
+    c->gpu->vk.vkCmdPipelineBarrier(c->buffer, from, stages, 0, 1, &memory, 0, NULL, 0, NULL);
 }
 
 void apus_commands_barrier(apus_commands *c)
 {
-    barrier(c,
-            VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT |
-                VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT,
-            VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT |
-                VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_INDIRECT_COMMAND_READ_BIT);
+    VkPipelineStageFlags stages = VK_PIPELINE_STAGE_TRANSFER_BIT;
+    VkAccessFlags access = VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+
+    if (!c->copies) {
+        stages |= VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT;
+        access |= VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                  VK_ACCESS_INDIRECT_COMMAND_READ_BIT;
+    }
+    barrier(c, stages, access);
 }
 
 static void stamp(apus_commands *c, VkQueryPool pool, uint32_t at)

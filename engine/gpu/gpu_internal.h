@@ -126,8 +126,7 @@ typedef struct apusi_buffer {
 /* Host memory whose bytes the device copies, and the list that does it. */
 typedef struct apusi_stage {
     apus_buffer buffer;
-    VkCommandPool pool;
-    VkCommandBuffer commands;
+    apus_commands *commands;
     uint64_t ticket; /* of the last copy from it */
 } apusi_stage;
 
@@ -198,6 +197,7 @@ struct apus_commands {
     apus_gpu *gpu;
     VkCommandPool pool;
     VkCommandBuffer buffer;
+    bool copies; /* for the queue of uploads: copies and nothing else */
     bool recording;
     apus_status failed; /* of a call that returns nothing; reported by apus_commands_end */
     char failure[160];
@@ -247,6 +247,10 @@ apus_status apusi_upload_write(apus_gpu *gpu, const apus_buffer *b, uint64_t at,
 apus_status apusi_upload_wait(apus_gpu *gpu); /* for all that were submitted */
 void apusi_upload_release(apus_gpu *gpu);
 
+/* queue.c: submit behind value `wait` of a semaphore (0: behind nothing); whoever calls describes a
+ * failure. */
+VkResult apusi_submit(apus_gpu *gpu, VkQueue queue, const VkCommandBuffer *buffers, uint32_t n,
+                      VkSemaphore other, uint64_t wait, VkSemaphore timeline, uint64_t value);
 /* queue.c: wait until a semaphore reaches the ticket; whoever calls describes a failure. */
 VkResult apusi_wait_for(apus_gpu *gpu, VkSemaphore timeline, uint64_t ticket, uint64_t timeout_ns);
 /* queue.c: the device is lost; from here on nothing is submitted or waited for. */
@@ -259,6 +263,8 @@ uint64_t apusi_clock_host_ns(const apus_gpu *gpu, uint64_t ticks);
 /* A list that was timed as a whole, submitted after `submitted_ns` and waited for just now. */
 void apusi_clock_trace(apus_gpu *gpu, apus_commands *c, const char *name, uint64_t ticket,
                        uint64_t submitted_ns);
+/* commands.c: apus_commands_create is this without `copies`. */
+apus_status apusi_commands_create(apus_gpu *gpu, apus_commands **out, bool copies);
 /* commands.c: the ticks at which the list as a whole began and ended; false: they are not known. */
 bool apusi_commands_ticks(apus_commands *c, uint64_t ticks[2]);
 

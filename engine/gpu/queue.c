@@ -8,43 +8,52 @@
 
 #define SETTLE_NS (10ull * 1000 * 1000 * 1000)
 
-static apus_status submit_some(apus_gpu *gpu, apus_commands *const *lists, uint32_t n)
+VkResult apusi_submit(apus_gpu *gpu, VkQueue queue, const VkCommandBuffer *buffers, uint32_t n,
+                      VkSemaphore other, uint64_t wait, VkSemaphore timeline, uint64_t value)
 {
-    apus_status st = APUS_OK;
-    VkCommandBuffer buffers[APUS_SUBMIT_LISTS];
-    const uint64_t value = gpu->submitted + 1, began = apus_trace_begin();
-
-    for (uint32_t i = 0; i < n; i++) {
-        APUS_BUG_IF(lists[i]->gpu != gpu || lists[i]->recording);
-        buffers[i] = lists[i]->buffer;
-        if (lists[i]->last_kernel[0])
-            snprintf(gpu->last_kernel, sizeof(gpu->last_kernel), "%s", lists[i]->last_kernel);
-    }
-    /* What was uploaded is waited for once: later submissions stand behind this one. */
-    const uint64_t uploads = gpu->upload.submitted;
-    const bool waits = gpu->upload.awaited < uploads;
-    const VkPipelineStageFlags all = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
-    const VkTimelineSemaphoreSubmitInfo timeline = {
+    const VkPipelineStageFlags stages = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+    const VkTimelineSemaphoreSubmitInfo values = {
         .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
-        .waitSemaphoreValueCount = waits,
-        .pWaitSemaphoreValues = &uploads,
+        .waitSemaphoreValueCount = wait > 0,
+        .pWaitSemaphoreValues = &wait,
         .signalSemaphoreValueCount = 1,
         .pSignalSemaphoreValues = &value,
     };
     const VkSubmitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-        .pNext = &timeline,
-        .waitSemaphoreCount = waits,
-        .pWaitSemaphores = &gpu->upload.timeline,
-        .pWaitDstStageMask = &all,
+        .pNext = &values,
+        .waitSemaphoreCount = wait > 0,
+        .pWaitSemaphores = &other,
+        .pWaitDstStageMask = &stages,
         .commandBufferCount = n,
         .pCommandBuffers = buffers,
         .signalSemaphoreCount = 1,
-        .pSignalSemaphores = &gpu->timeline,
+        .pSignalSemaphores = &timeline,
     };
+
     if (apus_fault_now(APUS_FAULT_GPU_LOST))
-        APUSI_VK(gpu, "vkQueueSubmit", VK_ERROR_DEVICE_LOST);
-    APUSI_VK(gpu, "vkQueueSubmit", gpu->vk.vkQueueSubmit(gpu->queue, 1, &info, VK_NULL_HANDLE));
+        return VK_ERROR_DEVICE_LOST;
+    return gpu->vk.vkQueueSubmit(queue, 1, &info, VK_NULL_HANDLE);
+}
+
+static apus_status submit_some(apus_gpu *gpu, apus_commands *const *lists, uint32_t n)
+{
+    apus_status st = APUS_OK;
+    VkCommandBuffer buffers[APUS_SUBMIT_LISTS];
+    const uint64_t value = gpu->submitted + 1, began = apus_trace_begin();
+    /* What was uploaded is waited for once: later submissions stand behind this one. */
+    const uint64_t uploads = gpu->upload.submitted;
+    const uint64_t wait = gpu->upload.awaited < uploads ? uploads : 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        APUS_BUG_IF(lists[i]->gpu != gpu || lists[i]->recording || lists[i]->copies);
+        buffers[i] = lists[i]->buffer;
+        if (lists[i]->last_kernel[0])
+            snprintf(gpu->last_kernel, sizeof(gpu->last_kernel), "%s", lists[i]->last_kernel);
+    }
+    APUSI_VK(gpu, "vkQueueSubmit",
+             apusi_submit(gpu, gpu->queue, buffers, n, gpu->upload.timeline, wait, gpu->timeline,
+                          value));
     gpu->submitted = value;
     gpu->upload.awaited = uploads;
     apus_trace_end(began, "submit", NULL, "submission", value);

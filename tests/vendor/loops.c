@@ -168,7 +168,7 @@ static void spread(bool *seen, uint32_t from, bool back)
 
     memset(seen, 0, MOST_BLOCKS * sizeof(*seen));
     seen[from] = true;
-    for (; more;) {
+    while (more) {
         more = false;
         for (uint32_t i = 0; i < code.n; i++)
             for (uint32_t k = 0; k <= code.blocks[i].n_next; k++) {
