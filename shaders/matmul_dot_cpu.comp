@@ -199,7 +199,7 @@ float over_lanes(float x)
 
 void main()
 {
-    const uint group = take_member(gl_WorkGroupID.x);
+    const uint group = take_member(few_group());
     const uint apart = Y_TYPE == APUS_F32 ? (p.n + LANES - 1) / LANES : 1;
     const uint n0 = Y_TYPE == APUS_F32 ? group : group * LANES;
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
@@ -223,13 +223,14 @@ void main()
                 add_turn(up.b, up.scales, SETS * LANES - LANES + r, row_n[r], row_at[r], c);
     } while (++c < p.k / TURN);
     const uint n = n0 + lane * apart;
+    const bool is_mine = n < p.n && rows > 0 && (Y_TYPE != APUS_F32 || n0 < apart);
     const float scale = NORM == 1 ? norm_scale(over_lanes(squares)) : 1.0;
     const float first = scale * exchanged(0);
     if (PAIR == 1) {
         const float second = scale * exchanged(SETS * LANES - LANES);
-        if (n < p.n && rows > 0)
+        if (is_mine)
             matmul_put_lane(0, n, gated1(0, n, first, second));
-    } else if (n < p.n && rows > 0) {
+    } else if (is_mine) {
         matmul_put_lane(0, n, few_end1(0, n, first));
     }
 }

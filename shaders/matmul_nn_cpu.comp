@@ -47,11 +47,12 @@ void add_second(uint m0, uint n4)
 void main()
 {
     take_product();
-    const uint lane_n4 = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+    const uint first = column_group() * gl_WorkGroupSize.x;
+    const uint lane_n4 = first + gl_LocalInvocationID.x;
     const uint m0 = gl_WorkGroupID.y * TM, n4 = min(lane_n4, (p.n >> 2) - 1);
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
 
-    if (m0 >= rows || gl_WorkGroupID.x * gl_WorkGroupSize.x >= p.n >> 2)
+    if (m0 >= rows || first >= p.n >> 2)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = vec4(0.0);

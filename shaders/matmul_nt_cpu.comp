@@ -59,11 +59,12 @@ void add_second(uint m0, uint n)
 void main()
 {
     take_product();
-    const uint lane_n = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+    const uint first = column_group() * gl_WorkGroupSize.x;
+    const uint lane_n = first + gl_LocalInvocationID.x;
     const uint m0 = gl_WorkGroupID.y * TM, n = min(lane_n, p.n - 1), k8 = p.k >> 3;
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
 
-    if (m0 >= rows || gl_WorkGroupID.x * gl_WorkGroupSize.x >= p.n)
+    if (m0 >= rows || first >= p.n)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = 0.0;

@@ -47,13 +47,14 @@ void add_rows(uint k, const uint n_k, uint m4, uint n)
 void main()
 {
     take_product();
-    const uint lane_n = gl_WorkGroupID.x * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+    const uint first = column_group() * gl_WorkGroupSize.x;
+    const uint lane_n = first + gl_LocalInvocationID.x;
     const uint m0 = gl_WorkGroupID.y * TM, n = min(lane_n, p.n - 1);
     const uint live = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
     const uint sum_k = min(live, p.k);
     uint k = 0;
 
-    if (m0 >= p.m || gl_WorkGroupID.x * gl_WorkGroupSize.x >= p.n)
+    if (m0 >= p.m || first >= p.n)
         return;
     [[unroll]] for (uint i = 0; i < TM; i++)
         sum[i] = 0.0;

@@ -28,6 +28,8 @@ layout(constant_id = 10) const uint NORM = 0;
 #include "matmul_few.glsl"
 
 const uint OWN = PAIR == 1 ? ROWS / 2 : ROWS; /* rows of one matrix: even */
+const uint PAIRS = OWN / 2 * M;
+const uint TURNS = (PAIRS + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
 
 float sum[ROWS * M];
 float squares[M]; /* NORM: of the lane's elements of a */
@@ -121,11 +123,10 @@ vec2 pair_of(uint i, uint m)
 
 void main()
 {
-    const uint n0 =
-        take_member(gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * OWN;
+    const uint n0 = take_member(few_group()) * OWN;
     const uint lane = gl_LocalInvocationID.x, k8 = p.k >> 3;
     const uint live = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
-    vec2 mine = vec2(0.0), mine_up = vec2(0.0);
+    vec2 mine[TURNS], mine_up[TURNS];
 
     if (n0 >= p.n)
         return;
@@ -133,6 +134,8 @@ void main()
         sum[i] = 0.0;
     [[unroll]] for (uint i = 0; i < M; i++)
         squares[i] = 0.0;
+    [[unroll]] for (uint i = 0; i < TURNS; i++)
+        mine[i] = mine_up[i] = vec2(0.0);
     for (uint c = lane * WIDE; c < k8; c += gl_WorkGroupSize.x * WIDE) {
         [[unroll]] for (uint r = 0; r < ROWS; r++)
             load(r, min(n0 + r % OWN, p.n - 1), c);
@@ -142,23 +145,31 @@ void main()
     if (NORM == 1)
         [[unroll]] for (uint m = 0; m < M; m++)
             squares[m] = norm_scale(subgroupAdd(squares[m]));
-    /* Pair i, of two rows of b, is stored by lane i; a subgroup's width of pairs at a time. */
-    [[unroll]] for (uint i = 0; i < OWN / 2 * M; i++) {
-        const uint turn = i % gl_WorkGroupSize.x;
+    /* Pair i, of two rows of b, is stored by lane i; a subgroup's width of pairs in a turn.  All
+     * are added up before any is stored: drivers do not unroll a loop around another (an
+     * adapter's), and an index into `sum` that is no constant would put it into memory. */
+    [[unroll]] for (uint i = 0; i < PAIRS; i++) {
+        const uint turn = i / gl_WorkGroupSize.x;
+        const bool is_mine = lane == i % gl_WorkGroupSize.x;
         const float scale = NORM == 1 ? squares[i % M] : 1.0;
         const vec2 s = scale * pair_of(i / M, i % M);
-        mine = lane == turn ? s : mine;
+        mine[turn] = is_mine ? s : mine[turn];
         if (PAIR == 1) {
             const vec2 s_up = scale * pair_of(OWN / 2 + i / M, i % M);
-            mine_up = lane == turn ? s_up : mine_up;
+            mine_up[turn] = is_mine ? s_up : mine_up[turn];
         }
-        if (turn == gl_WorkGroupSize.x - 1 || i == OWN / 2 * M - 1) {
-            const uint at = i - turn + lane, m = at % M, n = n0 + at / M * 2;
-            /* An adapter's address has to be the same for all lanes: row by row. */
-            [[unroll]] for (uint r = 0; r < M; r++)
-                if (lane <= turn && m == r && r < live && n < p.n)
-                    matmul_put2(r, n, PAIR == 1 ? gated2(r, n, mine, mine_up)
-                                                : few_end2(r, n, mine));
+    }
+    for (uint turn = 0; turn < TURNS; turn++) {
+        const uint at = turn * gl_WorkGroupSize.x + lane, n = n0 + at / M * 2;
+        vec2 s = mine[0], s_up = mine_up[0];
+
+        [[unroll]] for (uint i = 1; i < TURNS; i++) {
+            s = i == turn ? mine[i] : s;
+            s_up = i == turn ? mine_up[i] : s_up;
         }
+        /* An adapter's address has to be the same for all lanes: row by row. */
+        for (uint m = 0; m < M; m++)
+            if (at < PAIRS && at % M == m && m < live && n < p.n)
+                matmul_put2(m, n, PAIR == 1 ? gated2(m, n, s, s_up) : few_end2(m, n, s));
     }
 }

@@ -74,7 +74,7 @@ void add_block(uint r, uint n, uint c)
 void main()
 {
     const uint lanes = gl_WorkGroupSize.x, apart = PAIR == 1 ? 0 : lanes;
-    const uint n0 = take_member(gl_WorkGroupID.x) * (PAIR == 1 ? lanes : lanes * ROWS)
+    const uint n0 = take_member(few_group()) * (PAIR == 1 ? lanes : lanes * ROWS)
         + gl_LocalInvocationID.x;
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
 

@@ -8,9 +8,10 @@
 #include "choice.h"
 #include "matmul_problem.h"
 
-#define COOP_LEAST 16   /* rows and columns below which fragments are mostly padding */
-#define MANY_BLOCKS 192 /* as many workgroups keep a large GPU busy: larger blocks pay */
-#define FEW_BLOCKS 64   /* fewer than this leave units idle: smaller blocks pay */
+#define COOP_LEAST 16     /* rows and columns below which fragments are mostly padding */
+#define MOST_GROUPS 65535 /* along an axis, on any device */
+#define MANY_BLOCKS 192   /* as many workgroups keep a large GPU busy: larger blocks pay */
+#define FEW_BLOCKS 64     /* fewer than this leave units idle: smaller blocks pay */
 #define TILE_K 16
 
 static uint32_t blocks_of(const apus_matmul_problem *p, uint32_t bm, uint32_t bn)
@@ -325,9 +326,11 @@ static apus_status emit_cpu(apus_lower *l, const apus_matmul_problem *p, apus_di
 
     d->kernel = kernels[p->kind];
     set_spec(d, p, (uint32_t[]) { lanes, tm, p->b, unroll, p->whole_m % tm != 0 }, 5);
-    d->groups[0] = (uint32_t)apus_ceil_div(p->kind == APUS_NN ? p->n / 4 : p->n, lanes);
+    /* Columns along x; single products go on along z, since 65,535 are few where lanes are four. */
+    const uint32_t columns = (uint32_t)apus_ceil_div(p->kind == APUS_NN ? p->n / 4 : p->n, lanes);
+    d->groups[2] = p->batch ? p->batch : (uint32_t)apus_ceil_div(columns, MOST_GROUPS);
+    d->groups[0] = p->batch ? columns : (uint32_t)apus_ceil_div(columns, d->groups[2]);
     d->groups[1] = (uint32_t)apus_ceil_div(p->m, tm);
-    d->groups[2] = p->batch;
     d->live_axis = 1;
     d->live_tile = tm;
     return apus_emit(l, d);

@@ -33,10 +33,8 @@ void apusi_few_one(apusi_few *few, const struct apus_matmul_push *push)
 }
 
 /* Append the dispatch, each workgroup of which has `rows` rows of one matrix (of a pair: of both);
- * the constants of the kernel's own are set.  `norms`: it has one for a norm; `spreads`: it takes
- * grids of two dimensions. */
-static apus_status emit(apus_lower *l, apusi_few *few, uint32_t rows, bool norms, bool spreads,
-                        apus_dispatch *d)
+ * the constants of the kernel's own are set.  `norms`: it has one for a norm. */
+static apus_status emit(apus_lower *l, apusi_few *few, uint32_t rows, bool norms, apus_dispatch *d)
 {
     uint32_t groups = 0;
 
@@ -54,9 +52,7 @@ static apus_status emit(apus_lower *l, apusi_few *few, uint32_t rows, bool norms
     d->push = &few->push;
     d->push_bytes = sizeof(few->push);
     d->live = (apus_rows) { 0 };
-    d->groups[0] = few->gate ? groups / 2 : groups;
-    if (spreads)
-        apus_grid_1d(d->groups[0], 1, d->groups);
+    apus_grid_1d(few->gate ? groups / 2 : groups, 1, d->groups);
     return apus_emit(l, d);
 }
 
@@ -108,7 +104,7 @@ apus_status apusi_vec_emit(apus_lower *l, const apus_matmul_problem *p, apusi_fe
 
     d->kernel = "matmul_vec";
     apusi_set_spec(d, p, (uint32_t[]) { l->caps->subgroup, p->m, p->b, rows, wide }, 5);
-    return emit(l, few, few->gate ? rows / 2 : rows, true, true, d);
+    return emit(l, few, few->gate ? rows / 2 : rows, true, d);
 }
 
 /* ---- vec_cpu ---- */
@@ -143,7 +139,7 @@ apus_status apusi_vec_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apus
 
     d->kernel = "matmul_vec_cpu";
     apusi_set_spec(d, p, (uint32_t[]) { lanes, p->m, p->b, rows }, 4);
-    return emit(l, few, few->gate ? lanes : lanes * rows, false, false, d);
+    return emit(l, few, few->gate ? lanes : lanes * rows, false, d);
 }
 
 /* ---- dot_cpu ---- */
@@ -206,5 +202,5 @@ apus_status apusi_dot_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apus
 
     d->kernel = "matmul_dot_cpu";
     apusi_set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes, l->tile.v[0] }, 4);
-    return emit(l, few, lanes, true, false, d);
+    return emit(l, few, lanes, true, d);
 }

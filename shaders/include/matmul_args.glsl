@@ -17,4 +17,10 @@ void take_product()
         p = BufProducts(only.a).v[gl_WorkGroupID.z];
 }
 
+/* The number of the workgroup along columns: x, continued by z where products are single. */
+uint column_group()
+{
+    return gl_WorkGroupID.x + (BATCH == 1 ? 0 : gl_WorkGroupID.z * gl_NumWorkGroups.x);
+}
+
 #endif

@@ -22,6 +22,12 @@ apus_matmul_member own, up; /* that matrix; PAIR: the other one */
 
 #include "matmul_epilogue.glsl"
 
+/* The workgroup's number; a grid of two dimensions may end with some that have no rows. */
+uint few_group()
+{
+    return gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+}
+
 /* Set p; returns the number of the workgroup among those of its matrix. */
 uint take_member(uint group)
 {

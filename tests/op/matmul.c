@@ -3,7 +3,7 @@
 
 #define MANY_COLUMNS                                                                               \
     {                                                                                              \
-        "matmul:vec", "matmul:vec_cpu", "matmul:dot_cpu"                                           \
+        "matmul:vec", "matmul:vec_cpu", "matmul:dot_cpu", "matmul:cpu"                             \
     }
 #define COOP_F16                                                                                   \
     {                                                                                              \
