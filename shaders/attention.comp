@@ -107,7 +107,10 @@ void main()
     uint from = p.window != 0 && pos0 >= p.window ? (pos0 + 1 - p.window) / KEYS * KEYS : 0;
     uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
     take_part(from, to);
-    for (uint j0 = from; j0 < to; j0 += KEYS) {
+    /* Once at least: none of the keys beyond the last part is seen.  llvmpipe runs a loop that no
+     * lane enters, and loads from addresses that no lane has made. */
+    uint j0 = from;
+    do {
         float x[TM * KEYS];
         uint row[KEYS]; /* all before the first key is read, which would wait for its page alone */
         [[unroll]] for (uint j = 0; j < KEYS; j++)
@@ -153,7 +156,8 @@ void main()
                 [[unroll]] for (uint t = 0; t < TM; t++)
                     o[t * OWN + e] = fma(vec4(x[t * KEYS + j]), v, o[t * OWN + e]);
             }
-    }
+        j0 += KEYS;
+    } while (j0 < to);
     if (PARTS > 1)
         store_part(lane, part, lanes, kv, first, n);
     else
