@@ -68,7 +68,9 @@ void start(uint t, uint head)
     }
 }
 
-/* Of the keys [from, to) those of this workgroup. */
+/* Of the keys [from, to) those of this workgroup.  Where there are none the loop runs once all the
+ * same, and sees no key: llvmpipe runs a loop that no lane enters, and loads from addresses that no
+ * lane has made. */
 void take_part(inout uint from, inout uint to)
 {
     if (PARTS > 1) { /* whole fours: no turn of the loop reaches into the next part */
@@ -107,8 +109,6 @@ void main()
     uint from = p.window != 0 && pos0 >= p.window ? (pos0 + 1 - p.window) / KEYS * KEYS : 0;
     uint to = BIDIRECTIONAL == 1 ? n_keys : min(n_keys, pos1 + 1);
     take_part(from, to);
-    /* Once at least: none of the keys beyond the last part is seen.  llvmpipe runs a loop that no
-     * lane enters, and loads from addresses that no lane has made. */
     uint j0 = from;
     do {
         float x[TM * KEYS];
@@ -156,8 +156,7 @@ void main()
                 [[unroll]] for (uint t = 0; t < TM; t++)
                     o[t * OWN + e] = fma(vec4(x[t * KEYS + j]), v, o[t * OWN + e]);
             }
-        j0 += KEYS;
-    } while (j0 < to);
+    } while ((j0 += KEYS) < to);
     if (PARTS > 1)
         store_part(lane, part, lanes, kv, first, n);
     else
