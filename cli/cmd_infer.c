@@ -9,6 +9,7 @@
 #include "os.h"
 #include "os_interrupt.h"
 #include "saved.h"
+#include "sizes.h"
 
 /* ---- how tokens are drawn ---- */
 
@@ -50,19 +51,32 @@ fail:
 
 /* ---- model ---- */
 
+/* On the device, or as much of it as fits there. */
+static apus_status open_model(apusi_infer *f, apus_model_about *about)
+{
+    const apus_infer_options *o = &f->o;
+    const apus_generator_params p = apusi_infer_generator(f);
+    const apus_model_params params = { .device = o->device,
+                                       .torch_dtype = o->torch_dtype,
+                                       .max_positions = (uint32_t)o->max_length };
+    char bytes[32];
+
+    APUS_FORWARD(apus_generator_model(&f->model, o->model, &params, &p));
+    apus_model_describe(f->model, about);
+    apus_log(APUS_LOG_INFO, "model: %s on %s", about->name, about->device);
+    apusi_bytes_text(bytes, sizeof(bytes), about->host_weight_bytes);
+    if (about->host_layers)
+        apus_log(APUS_LOG_INFO, "weights of %u of %u layers stay in the host's memory: %s",
+                 about->host_layers, about->layers, bytes);
+    return APUS_OK;
+}
+
 static apus_status open_all(apusi_infer *f)
 {
     const apus_infer_options *o = &f->o;
     apus_model_about about;
 
-    APUS_FORWARD(apus_model_open(&f->model, o->model,
-                                 &(apus_model_params) {
-                                     .device = o->device,
-                                     .torch_dtype = o->torch_dtype,
-                                     .max_positions = (uint32_t)o->max_length,
-                                 }));
-    apus_model_describe(f->model, &about);
-    apus_log(APUS_LOG_INFO, "model: %s on %s", about.name, about.device);
+    APUS_FORWARD(open_model(f, &about));
     APUS_FORWARD(apus_tokenizer_open(&f->tokenizer, o->model));
     APUS_FORWARD(apusi_template_of(&f->choice, &(apusi_template_wish) {
                                                    .model = o->model,

@@ -73,6 +73,18 @@ static void tell_memory(const apus_train_plan_info *info)
                  info->recomputed, info->layers);
 }
 
+static void tell_host(const apus_train_plan_info *info)
+{
+    char bytes[32];
+
+    apusi_bytes_text(bytes, sizeof(bytes), info->host_weight_bytes);
+    if (info->host_layers)
+        apus_log(APUS_LOG_INFO, "weights of %u of %u layers stay in the host's memory: %s",
+                 info->host_layers, info->layers, bytes);
+    if (info->host_moments)
+        apus_log(APUS_LOG_INFO, "the optimizer's state stays in the host's memory");
+}
+
 static void tell_advice(const apus_train_plan_info *info)
 {
     for (const char *line = info->advice; *line; line += line[0] == '\n') {
@@ -122,6 +134,7 @@ static void tell_plan(void *user, const apus_train_plan_info *info)
     tell_numbers(info);
     tell_optimizer(info);
     tell_memory(info);
+    tell_host(info);
     if (info->seconds > 0) {
         apusi_duration_text(time, sizeof(time), info->seconds);
         apus_log(APUS_LOG_INFO,

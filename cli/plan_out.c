@@ -43,6 +43,15 @@ static void add_memory(apus_str *s, const apus_forecast *f, uint64_t device, boo
                   fits ? "" : ": does not fit");
 }
 
+/* The host's part of the weights. */
+static void add_host(apus_str *s, uint64_t weights, uint32_t host_layers, uint32_t layers)
+{
+    if (host_layers == 0)
+        return;
+    add_bytes(s, "of which weights", weights);
+    apus_str_addf(s, " (%u of %u layers)", host_layers, layers);
+}
+
 static void add_training(apus_str *s, const apus_plan_options *o, const apus_forecast *f)
 {
     const apus_forecast_training *x = &f->training;
@@ -63,6 +72,9 @@ static void add_training(apus_str *s, const apus_plan_options *o, const apus_for
     add_bytes(s, "other", x->other);
     apus_str_add(s, "\n  host      ");
     add_bytes(s, "buffers", x->host);
+    add_host(s, x->host_weights, x->host_layers, x->layers);
+    if (x->host_optimizer)
+        add_bytes(s, "of which optimizer", x->host_optimizer);
     apus_str_addf(s, "\n  layers    %u of %u are recomputed in the backward pass", x->recomputed,
                   x->layers);
     if (x->twice)
@@ -86,6 +98,11 @@ static void add_inference(apus_str *s, const apus_forecast *f)
     add_bytes(s, "cache", x->cache);
     add_bytes(s, "activations", x->scratch);
     add_bytes(s, "other", x->other);
+    if (x->host_layers) {
+        apus_str_add(s, "\n  host      ");
+        add_bytes(s, "buffers", x->host);
+        add_host(s, x->host_weights, x->host_layers, x->layers);
+    }
     apus_str_add(s, "\n");
     add_step(s, "prompt", &x->prompt);
     apus_str_addf(s, ", %.4g tokens/s (of %u)\n", x->prompt.tokens / x->prompt.seconds,
@@ -178,6 +195,9 @@ static void json_training(cJSON *o, const apus_forecast_training *x)
     json_bytes(o, "adapter_bytes", x->adapter);
     json_bytes(o, "gradient_bytes", x->gradients);
     json_bytes(o, "optimizer_bytes", x->optimizer);
+    cJSON_AddNumberToObject(o, "host_layers", x->host_layers);
+    json_bytes(o, "host_weights_bytes", x->host_weights);
+    json_bytes(o, "host_optimizer_bytes", x->host_optimizer);
     json_bytes(o, "activation_bytes", x->scratch);
     json_bytes(o, "other_bytes", x->other);
     json_bytes(o, "device_bytes", x->device);
@@ -194,6 +214,8 @@ static void json_inference(cJSON *o, const apus_forecast_inference *x)
 {
     cJSON_AddBoolToObject(o, "fits", x->fits);
     cJSON_AddNumberToObject(o, "context", x->context);
+    cJSON_AddNumberToObject(o, "host_layers", x->host_layers);
+    json_bytes(o, "host_weights_bytes", x->host_weights);
     json_bytes(o, "weights_bytes", x->weights);
     json_bytes(o, "cache_bytes", x->cache);
     json_bytes(o, "activation_bytes", x->scratch);

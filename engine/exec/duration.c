@@ -3,6 +3,8 @@
 
 #include "bound.h"
 
+#define BUS_SHARE 0.8 /* that copies reach of a bus: an assumption */
+
 enum { PEAK_F32, PEAK_MATRIX };
 
 static const struct {
@@ -32,6 +34,20 @@ static double kernel_time(const apus_gpu_class *device, apus_device_class class,
     return arithmetic > traffic ? arithmetic : traffic;
 }
 
+/* Seconds that the bus is busy with what the item reads and writes of the host's memory. */
+static double bus_time(const apus_gpu_class *device, const apus_item *item, double bytes)
+{
+    const apus_node *n = item->node;
+    double crossing = 0;
+
+    for (uint32_t i = 0; n && i < n->n_in; i++)
+        if (n->in[i] && n->in[i]->place.host)
+            crossing += (n->mutates >> i & 1 ? 2.0 : 1.0) * (double)n->in[i]->bytes;
+    if (crossing > bytes) /* of a table only rows are read */
+        crossing = bytes;
+    return device->bus_s > 0 ? crossing / (BUS_SHARE * device->bus_s) : 0;
+}
+
 /* Add what an item does; its estimates are of the largest grid. */
 static void add(apus_list_time *sum, const apus_list *list, const apus_item *item,
                 const apus_gpu_class *device, apus_device_class class, const apus_list_work *work)
@@ -49,11 +65,12 @@ static void add(apus_list_time *sum, const apus_list *list, const apus_item *ite
         flops = item->flops * work->pairs / (rows * rows);
         bytes += work->cache_bytes;
     }
+    const double kernel = kernel_time(device, class, item->kernel.name, flops, bytes);
+    const double bus = bus_time(device, item, bytes);
     sum->dispatches++;
     sum->flops += flops;
     sum->bytes += bytes;
-    sum->seconds += kernel_time(device, class, item->kernel.name, flops, bytes);
-    sum->seconds += device->dispatch_s;
+    sum->seconds += (kernel > bus ? kernel : bus) + device->dispatch_s;
 }
 
 apus_list_time apus_list_duration(const apus_list *list, const apus_gpu_class *device,

@@ -6,6 +6,7 @@
 #include "exec_internal.h"
 #include "fuse.h"
 #include "mutate.h"
+#include "offload.h"
 #include "op.h"
 #include "plan.h"
 #include "rng.h"
@@ -22,11 +23,11 @@ const char *apusi_force(const apus_plan_params *params)
     return params->force ? params->force : apus_env_get(APUS_KERNEL);
 }
 
-apus_status apusi_fuse(apus_graph *g, const apus_caps *caps, const apus_plan_params *params)
+apus_status apusi_rewrite(apus_graph *g, const apus_caps *caps, const apus_plan_params *params)
 {
-    if (!params->fuse || !apus_env_on(APUS_FUSE))
-        return APUS_OK;
-    return apus_fuse(g, caps, params->narrow, apusi_force(params));
+    if (params->fuse && apus_env_on(APUS_FUSE))
+        APUS_FORWARD(apus_fuse(g, caps, params->narrow, apusi_force(params)));
+    return apus_offload(g);
 }
 
 apus_status apusi_lower_nodes(apus_lower *l, const apus_graph *g)
@@ -84,7 +85,7 @@ apus_status apus_plan_estimate(apus_plan_info *info, apus_list *list, apus_graph
 
     *info = (apus_plan_info) { 0 };
     APUS_FORWARD(apus_graph_status(g));
-    APUS_FORWARD(apusi_fuse(g, caps, params));
+    APUS_FORWARD(apusi_rewrite(g, caps, params));
     APUS_FORWARD(apus_memory_plan_make(&memory, g, block));
     for (uint64_t i = 0; i < APUSI_ARENAS; i++)
         l.scratch[i] = (1ull << 42) + i * block;

@@ -200,7 +200,7 @@ apus_status apus_plan_create(apus_plan **out, apus_exec *exec, apus_graph *g,
         APUS_TRY(apusi_profile_begin(exec));
     plan->profile = exec->profile && (params->profile || apus_env_on(APUS_PROFILE));
     plan->name = apus_strdup(params->name ? params->name : "plan");
-    APUS_TRY(apusi_fuse(g, apus_gpu_caps(exec->gpu), params));
+    APUS_TRY(apusi_rewrite(g, apus_gpu_caps(exec->gpu), params));
     APUS_TRY(apus_memory_plan_make(&memory, g, apusi_block_bytes(apus_gpu_caps(exec->gpu))));
     APUS_TRY(arena_get(exec, memory.bytes ? memory.bytes : 256, &plan->arena));
     APUS_TRY(lower(plan, params));

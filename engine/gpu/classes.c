@@ -8,20 +8,15 @@
 #include "str.h"
 
 static const apus_gpu_class classes[] = {
-#define X(name, caps, example, f32, matrix, bandwidth, memory, dispatch)                           \
-    { #name,                                                                                       \
-      example,                                                                                     \
-      (f32)*1e9,                                                                                   \
-      (matrix)*1e9,                                                                                \
-      (bandwidth)*1e9,                                                                             \
-      (dispatch)*1e-6,                                                                             \
-      (uint64_t)(memory) << 30 },
+#define X(name, caps, example, f32, matrix, bandwidth, memory, dispatch, bus)                      \
+    { #name,           example,         (f32)*1e9, (matrix)*1e9,                                   \
+      (bandwidth)*1e9, (dispatch)*1e-6, (bus)*1e9, (uint64_t)(memory) << 30 },
 #include "classes.def"
 #undef X
 };
 
 static const char *const recorded[] = {
-#define X(name, caps, example, f32, matrix, bandwidth, memory, dispatch) apusi_class_##caps,
+#define X(name, caps, example, f32, matrix, bandwidth, memory, dispatch, bus) apusi_class_##caps,
 #include "classes.def"
 #undef X
 };

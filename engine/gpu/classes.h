@@ -7,7 +7,7 @@
 #include "caps.h"
 
 /* The text of each file of engine/gpu/classes that a class names. */
-#define X(name, caps, example, f32, matrix, bandwidth, memory, dispatch)                           \
+#define X(name, caps, example, f32, matrix, bandwidth, memory, dispatch, bus)                      \
     extern const char apusi_class_##caps[];
 #include "classes.def"
 #undef X

@@ -31,16 +31,18 @@ apus_status apus_arch_find(const apus_arch **out, const char *model_type)
     return st;
 }
 
-static apus_status visit_step(const apus_net_dims *dims, const char *prefix,
+static apus_status visit_step(const apus_arch *arch, const apus_net_dims *dims, uint32_t layer,
                               const apus_layer_step *s, apus_weight_visitor visit, void *user)
 {
-    char name[160];
+    char prefix[64], name[160];
+
+    snprintf(prefix, sizeof(prefix), arch->layer_prefix, layer);
 
     for (const apus_weight_decl *w = s->block->weights; w->suffix; w++) {
         if ((s->flags & w->needs) != w->needs)
             continue;
         snprintf(name, sizeof(name), "%s%s.%s", prefix, s->name, w->suffix);
-        APUS_FORWARD(visit(user, name, apus_dim_of(dims, w->rows),
+        APUS_FORWARD(visit(user, name, layer, apus_dim_of(dims, w->rows),
                            w->cols == APUS_DIM_NONE ? 0 : apus_dim_of(dims, w->cols), w->target));
     }
     return APUS_OK;
@@ -49,16 +51,13 @@ static apus_status visit_step(const apus_net_dims *dims, const char *prefix,
 apus_status apus_arch_weights(const apus_arch *arch, const apus_net_dims *dims, bool tied,
                               apus_weight_visitor visit, void *user)
 {
-    APUS_FORWARD(visit(user, arch->embed, dims->vocab, dims->hidden, false));
-    for (uint32_t i = 0; i < dims->layers; i++) {
-        char prefix[64];
-        snprintf(prefix, sizeof(prefix), arch->layer_prefix, i);
+    APUS_FORWARD(visit(user, arch->embed, APUS_NO_LAYER, dims->vocab, dims->hidden, false));
+    for (uint32_t i = 0; i < dims->layers; i++)
         for (const apus_layer_step *s = arch->layer; s->block; s++)
-            APUS_FORWARD(visit_step(dims, prefix, s, visit, user));
-    }
-    APUS_FORWARD(visit(user, arch->norm, dims->hidden, 0, false));
+            APUS_FORWARD(visit_step(arch, dims, i, s, visit, user));
+    APUS_FORWARD(visit(user, arch->norm, APUS_NO_LAYER, dims->hidden, 0, false));
     if (!tied)
-        APUS_FORWARD(visit(user, arch->head, dims->vocab, dims->hidden, false));
+        APUS_FORWARD(visit(user, arch->head, APUS_NO_LAYER, dims->vocab, dims->hidden, false));
     return APUS_OK;
 }
 

@@ -19,10 +19,12 @@ apus_status apus_arch_find(const apus_arch **out, const char *model_type);
 /* All families, ending in NULL. */
 extern const apus_arch *const apus_archs[];
 
-/* One call for each weight that a model of this family has: name, shape (cols 0: a vector), whether
- * it is a projection.  Stops at the first failure. */
-typedef apus_status (*apus_weight_visitor)(void *user, const char *name, uint32_t rows,
-                                           uint32_t cols, bool target);
+#define APUS_NO_LAYER UINT32_MAX
+
+/* One call for each weight that a model of this family has: name, layer (APUS_NO_LAYER: outside of
+ * them), shape (cols 0: a vector), whether it is a projection.  Stops at the first failure. */
+typedef apus_status (*apus_weight_visitor)(void *user, const char *name, uint32_t layer,
+                                           uint32_t rows, uint32_t cols, bool target);
 apus_status apus_arch_weights(const apus_arch *arch, const apus_net_dims *dims, bool tied,
                               apus_weight_visitor visit, void *user);
 /* The formula of a layer: "X + attention(norm(X)); X + mlp(norm(X))".  Caller frees with

@@ -88,54 +88,76 @@ static void relay(const apus_weight *w, const apus_file_tensor *t, uint8_t *dst)
                         dst + r * quants, scales + r * scale_bytes);
 }
 
-/* Offsets of all weights in slabs that fit one allocation each. */
+/* Slabs being laid out, each of which fits one allocation. */
+typedef struct slabs {
+    uint64_t most, bytes[64];
+    bool on_host[64];
+    uint32_t n;
+} slabs;
+
+/* A place for a weight behind those before, or in a new slab. */
+static apus_status add_to_slabs(slabs *s, const apus_model *m, const apus_weight *w)
+{
+    const uint64_t bytes = apus_round_up(w->bytes, 256);
+
+    if (bytes > s->most)
+        return apus_fail(APUS_ERR_MEMORY,
+                         "%s takes %.1f GiB, more than one allocation of %s may be", w->name,
+                         (double)bytes / 1073741824, apus_gpu_caps(m->gpu)->name);
+    if (s->n == 0 || s->bytes[s->n - 1] + bytes > s->most || s->on_host[s->n - 1] != w->on_host) {
+        if (s->n == APUS_COUNT(s->bytes))
+            return apus_fail(APUS_ERR_MEMORY, "the weights need more than %u allocations", s->n);
+        s->on_host[s->n] = w->on_host;
+        s->bytes[s->n++] = 0;
+    }
+    s->bytes[s->n - 1] += bytes;
+    return APUS_OK;
+}
+
+/* What is laid out one behind the other. */
+enum { MATRICES, VECTORS, OF_THE_HOST, N_PARTS };
+
+static int part_of(const apus_weight *w)
+{
+    return w->on_host ? OF_THE_HOST : w->cols ? MATRICES : VECTORS;
+}
+
+/* Offsets of all weights in slabs. */
 static apus_status lay_out(apus_model *m, const apus_file_tensor **files, uint64_t *at,
                            uint32_t *slab_of)
 {
     const apus_caps *caps = apus_gpu_caps(m->gpu);
-    const uint64_t most = caps->max_alloc ? caps->max_alloc : (uint64_t)1 << 31;
-    uint64_t used = 0;
-    uint64_t slab_bytes[64];
-    uint32_t n = 0;
+    slabs s = { .most = caps->max_alloc ? caps->max_alloc : (uint64_t)1 << 31 };
 
-    for (uint32_t k = 0; k < 2 * m->n_weights; k++) { /* all matrices, then all vectors */
-        const uint32_t i = k % m->n_weights;
+    for (uint32_t k = 0; k < N_PARTS * m->n_weights; k++) {
+        const uint32_t i = k % m->n_weights, part = k / m->n_weights;
         apus_weight *w = &m->weights[i];
-        if ((w->cols == 0) != (k >= m->n_weights))
+        if (part_of(w) != (int)part)
             continue;
         APUS_FORWARD(check(m, w, &files[i]));
-        const uint64_t bytes = apus_round_up(w->bytes, 256);
-        if (bytes > most)
-            return apus_fail(APUS_ERR_MEMORY,
-                             "%s takes %.1f GiB, more than one allocation of %s may be", w->name,
-                             (double)bytes / 1073741824, caps->name);
-        if (n == 0 || used + bytes > most) {
-            if (n == APUS_COUNT(slab_bytes))
-                return apus_fail(APUS_ERR_MEMORY, "the weights need more than %u allocations", n);
-            slab_bytes[n++] = 0;
-            used = 0;
-        }
-        at[i] = used;
-        slab_of[i] = n - 1;
-        used += bytes;
-        slab_bytes[n - 1] = used;
-        m->weight_bytes += bytes;
-        if (w->cols)
+        APUS_FORWARD(add_to_slabs(&s, m, w));
+        slab_of[i] = s.n - 1;
+        at[i] = s.bytes[s.n - 1] - apus_round_up(w->bytes, 256);
+        m->weight_bytes += apus_round_up(w->bytes, 256);
+        if (part == MATRICES)
             m->n_matrix = m->weight_bytes / 4;
+        if (part == OF_THE_HOST)
+            m->host_bytes += apus_round_up(w->bytes, 256);
     }
     m->n_slab = m->weight_bytes / 4;
-    if (m->train_all && n > 1)
+    if (m->train_all && s.n > 1)
         return apus_fail(APUS_ERR_MEMORY,
                          "full fine-tuning needs all weights in one allocation: %.1f GiB, %s "
                          "allows %.1f; use --tuner_type lora",
                          (double)m->weight_bytes / 1073741824, caps->name,
-                         (double)most / 1073741824);
-    m->slabs = apus_calloc(n, sizeof(*m->slabs));
+                         (double)s.most / 1073741824);
+    m->slabs = apus_calloc(s.n, sizeof(*m->slabs));
     if (!m->slabs)
         return APUS_ERR_MEMORY;
-    for (; m->n_slabs < n; m->n_slabs++)
-        APUS_FORWARD(apus_buffer_create(m->gpu, &m->slabs[m->n_slabs], slab_bytes[m->n_slabs],
-                                        APUS_MEMORY_DEVICE, "weights"));
+    for (uint32_t i = 0; i < s.n; i++, m->n_slabs++)
+        APUS_FORWARD(apus_buffer_create(m->gpu, &m->slabs[i], s.bytes[i],
+                                        s.on_host[i] ? APUS_MEMORY_HOST : APUS_MEMORY_DEVICE,
+                                        s.on_host[i] ? "weights of the host" : "weights"));
     return APUS_OK;
 }
 

@@ -11,13 +11,25 @@
 #include "rope.h"
 #include "trace.h"
 
-static apus_status add_weight(void *user, const char *name, uint32_t rows, uint32_t cols,
-                              bool target)
+/* Projections of the first layers; and if there are such, a table of which only rows are read. */
+static bool on_host(const apus_model *m, const char *name, uint32_t layer, bool target)
+{
+    const bool table = !m->config.tied && !strcmp(name, m->arch->embed);
+
+    return m->host_layers && (layer == APUS_NO_LAYER ? table : target && layer < m->host_layers);
+}
+
+static apus_status add_weight(void *user, const char *name, uint32_t layer, uint32_t rows,
+                              uint32_t cols, bool target)
 {
     apus_model *m = user;
     apus_weight *w = &m->weights[m->n_weights];
 
-    *w = (apus_weight) { .rows = rows, .cols = cols, .target = target, .name = apus_strdup(name) };
+    *w = (apus_weight) { .rows = rows,
+                         .cols = cols,
+                         .target = target,
+                         .on_host = on_host(m, name, layer, target),
+                         .name = apus_strdup(name) };
     if (!w->name)
         return APUS_ERR_MEMORY;
     m->n_params += (uint64_t)rows * (cols ? cols : 1);
@@ -28,12 +40,12 @@ static apus_status add_weight(void *user, const char *name, uint32_t rows, uint3
     return APUS_OK;
 }
 
-static apus_status count_weight(void *user, const char *name, uint32_t rows, uint32_t cols,
-                                bool target)
+static apus_status count_weight(void *user, const char *name, uint32_t layer, uint32_t rows,
+                                uint32_t cols, bool target)
 {
     uint32_t *n = user;
 
-    (void)name, (void)rows, (void)cols, (void)target;
+    (void)name, (void)layer, (void)rows, (void)cols, (void)target;
     ++*n;
     return APUS_OK;
 }
@@ -166,8 +178,9 @@ apus_status apus_model_open(apus_model **out, const char *path, const apus_model
     *out = NULL;
     if (!m)
         return APUS_ERR_MEMORY;
-    APUS_TRY(open_numbers(m, path, params));
     m->train_all = params->train_all;
+    m->host_layers = params->train_all ? 0 : params->host_layers;
+    APUS_TRY(open_numbers(m, path, params));
     APUS_TRY(choose_formats(m, params));
     if (!params->no_device) {
         APUS_TRY(
@@ -225,6 +238,7 @@ void apus_model_describe(const apus_model *m, apus_model_about *out)
         .device = m->gpu ? apus_gpu_caps(m->gpu)->name : "",
         .n_params = m->n_params,
         .weight_bytes = m->weight_bytes,
+        .host_weight_bytes = m->host_bytes,
         .layers = m->dims.layers,
         .hidden = m->dims.hidden,
         .heads = m->dims.heads,
@@ -233,6 +247,7 @@ void apus_model_describe(const apus_model *m, apus_model_about *out)
         .ffn = m->dims.ffn,
         .vocab = m->dims.vocab,
         .max_positions = m->max_positions,
+        .host_layers = m->host_layers,
         .tied = m->config.tied,
     };
 }
@@ -257,6 +272,8 @@ apus_tensor *apus_model_tensor(void *user, apus_graph *g, const char *name)
         const uint32_t dims[2] = { w->rows, w->cols }, n_dims = w->cols ? 2 : 1;
         *t = apus_graph_bound(g, w->name, w->copy ? net->model->types.act : w->dtype, n_dims, dims,
                               w->copy ? w->copy : w->address);
+        if (*t)
+            (*t)->place.host = w->on_host;
         if (*t && w->grad) {
             (*t)->wants_grad = true;
             (*t)->grad_into = apus_graph_bound(g, w->name, APUS_F32, n_dims, dims, w->grad);

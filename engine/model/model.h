@@ -18,6 +18,7 @@ typedef struct apus_weight {
     apus_dtype dtype;    /* in device memory */
     uint32_t rows, cols; /* cols 0: a vector of `rows` */
     bool target;
+    bool on_host; /* it lies in the host's memory */
     uint64_t bytes;
     apus_addr address;
     apus_addr grad; /* where its gradient is added; 0: it is frozen */
@@ -37,8 +38,9 @@ struct apus_model {
     uint32_t index_room;
     apus_buffer *slabs;
     uint32_t n_slabs;
-    uint64_t weight_bytes; /* in device memory */
-    bool train_all;        /* weights are f32 in slab 0: matrices, then vectors from n_matrix on */
+    uint64_t weight_bytes, host_bytes; /* of all, and of those in the host's memory */
+    uint32_t host_layers;              /* whose projections lie there */
+    bool train_all;   /* weights are f32 in slab 0: matrices, then vectors from n_matrix on */
     apus_buffer copy; /* slab 0 in types.act, which optimizers keep up, where that is not f32 */
     uint64_t n_matrix, n_slab; /* elements, with padding */
     apus_dtype count_as;       /* APUS_DTYPE_COUNT: formats are the files' */

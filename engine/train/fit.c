@@ -33,6 +33,7 @@ apus_status apusi_model_prepare(apusi_trainer *t)
                                .torch_dtype = p->torch_dtype ? p->torch_dtype : resumed,
                                .max_positions = longest,
                                .train_all = p->full,
+                               .host_layers = t->host_layers,
                                .count_only = t->count_only,
                                .count_as = t->count_as,
                                .device_class = p->device_class,
@@ -116,6 +117,7 @@ apus_status apusi_step_prepare(apusi_trainer *t)
                                                            .max_sequences = most,
                                                            .recompute = t->recompute,
                                                            .pairs = t->pairs,
+                                                           .host_moments = t->host_moments,
                                                            .optim = p->optim,
                                                            .beta1 = (float)p->adam_beta1,
                                                            .beta2 = (float)p->adam_beta2,
@@ -137,7 +139,8 @@ apus_status apusi_step_prepare(apusi_trainer *t)
 typedef struct trial {
     apus_train_params params;
     const char *count_as;
-    uint32_t batch, clip, recompute, pairs;
+    uint32_t batch, clip, recompute, pairs, host_layers;
+    bool host_moments;
 } trial;
 
 typedef struct need {
@@ -158,6 +161,8 @@ static apus_status count(const apusi_trainer *t, const trial *x, need *out, apus
     c.clip = x->clip;
     c.recompute = x->recompute;
     c.pairs = x->pairs;
+    c.host_layers = x->host_layers;
+    c.host_moments = x->host_moments;
     c.count_only = true;
     c.count_as = x->count_as;
     st = apusi_model_prepare(&c);
@@ -337,8 +342,8 @@ static apus_status does_not_fit(const apusi_trainer *t, const trial *base, const
     return st;
 }
 
-/* The least *what (layers to recompute, pairs) with which the run fits, or fits easily; with 0 it
- * does not, with `enough` it does: more take less memory. */
+/* The least *what (layers to recompute, pairs, layers of the host) with which the run fits, or fits
+ * easily; with 0 it does not, with `enough` it does: more take less memory. */
 static apus_status fewest(const apusi_trainer *t, trial *x, uint32_t *what, uint32_t enough,
                           bool easily)
 {
@@ -375,6 +380,36 @@ static apus_status fewest_pairs(const apusi_trainer *t, trial *x, need *n, apus_
     return APUS_OK;
 }
 
+/* Leave with the host what of a trial may stay there: the optimizer's state, or projections. */
+static void all_to_host(trial *x, uint32_t layers)
+{
+    if (x->params.full)
+        x->host_moments = true;
+    else
+        x->host_layers = layers;
+}
+
+/* It does not fit a device with memory of its own: the optimizer's state, or the projections of as
+ * few layers as help, stay in the host's.  To bring these over a bus takes less time than to run
+ * layers once more, so pairs of layers come last. */
+static apus_status to_host(const apusi_trainer *t, trial *x, need *n, apus_room *r)
+{
+    trial y = *x;
+    need m;
+
+    all_to_host(&y, n->layers);
+    for (y.pairs = 0;; y.pairs = x->pairs) {
+        APUS_FORWARD(count(t, &y, &m, r));
+        if (m.fits || y.pairs == x->pairs)
+            break;
+    }
+    if (!m.fits && (m.status != APUS_OK || m.device >= n->device))
+        return APUS_OK;
+    *x = y;
+    *n = m;
+    return m.fits && !y.params.full ? fewest(t, x, &x->host_layers, n->layers, n->easily) : APUS_OK;
+}
+
 apus_status apusi_fit_check(apusi_trainer *t)
 {
     const apus_recompute how = t->p->recompute;
@@ -396,8 +431,12 @@ apus_status apusi_fit_check(apusi_trainer *t)
         else
             APUS_FORWARD(fewest_pairs(t, &base, &n, &r));
     }
+    if (!n.fits && !r.shared)
+        APUS_FORWARD(to_host(t, &base, &n, &r));
     t->recompute = base.recompute;
     t->pairs = base.pairs;
+    t->host_layers = base.host_layers;
+    t->host_moments = base.host_moments;
     if (n.fits)
         return APUS_OK;
     why = apus_strdup(n.status == APUS_OK ? "" : apus_error_text());

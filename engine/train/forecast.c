@@ -129,10 +129,13 @@ static void count_training(forecasting *f)
     x->layers = m->dims.layers;
     x->recomputed = f->t.recompute < x->layers ? f->t.recompute : x->layers;
     x->twice = f->t.pairs;
-    x->weights = m->weight_bytes + m->copy.bytes;
+    x->host_layers = m->host_layers;
+    x->host_weights = m->host_bytes;
+    x->weights = m->weight_bytes - m->host_bytes + m->copy.bytes;
     x->adapter = f->t.adapters ? f->t.adapters->slots[0].slab.bytes : 0;
     x->gradients = 4 * n;
-    x->optimizer = held.moments;
+    x->optimizer = f->t.host_moments ? 0 : held.moments;
+    x->host_optimizer = held.moments - x->optimizer;
     x->scratch = held.scratch;
     x->device = use.device_peak;
     x->host = use.host_peak;
@@ -201,19 +204,22 @@ static apus_status time_inference(forecasting *f, apus_model *m, apus_session *s
     return APUS_OK;
 }
 
-static apus_status forecast_inference(forecasting *f)
+/* With the projections of so many layers in the host's memory. */
+static apus_status infer_with(forecasting *f, uint32_t host_layers)
 {
     apus_forecast_inference *x = &f->out->inference;
     const apus_train_params *p = &f->train;
     apus_model *m = NULL;
     apus_session *s = NULL;
     apus_model_about about;
+    apus_plan *plan;
     apus_status st;
 
-    x->context = f->row_tokens;
+    *x = (apus_forecast_inference) { .context = f->row_tokens, .host_layers = host_layers };
     APUS_TRY(apus_model_open(&m, p->model,
                              &(apus_model_params) { .torch_dtype = p->torch_dtype,
                                                     .max_positions = x->context,
+                                                    .host_layers = host_layers,
                                                     .count_only = true,
                                                     .count_as = f->p->weights,
                                                     .device_class = p->device_class,
@@ -225,14 +231,15 @@ static apus_status forecast_inference(forecasting *f)
     f->out->n_params = about.n_params;
     f->out->device_heap = caps->heap;
     f->out->shared = caps->integrated;
-    x->weights = m->weight_bytes;
+    x->layers = about.layers;
+    x->host_weights = m->host_bytes;
+    x->weights = m->weight_bytes - m->host_bytes;
     x->cache = apus_cache_bytes(m->dims.layers, m->dims.kv_heads * m->dims.head_dim, x->context,
                                 m->types.cache);
     APUS_TRY(apus_session_create(&s, m,
                                  &(apus_session_params) { .tokens = x->context, .chunk = PROMPT }));
     APUS_TRY(time_inference(f, m, s));
     const apus_memory_use use = apus_model_memory(m);
-    apus_plan *plan;
     APUS_TRY(apus_session_plan(s, f->out->inference.prompt.tokens, 1, &plan));
     x->scratch = apus_plan_about(plan)->scratch_bytes;
     x->device = use.device_peak;
@@ -243,6 +250,29 @@ fail:
     apus_session_destroy(&s);
     apus_model_close(&m);
     return st;
+}
+
+/* As few layers of the host's as make it fit, or none. */
+static apus_status forecast_inference(forecasting *f)
+{
+    const apus_forecast_inference *x = &f->out->inference;
+    uint32_t few = 0;
+
+    APUS_FORWARD(infer_with(f, 0));
+    uint32_t enough = x->layers;
+    if (x->fits || f->out->shared)
+        return APUS_OK;
+    APUS_FORWARD(infer_with(f, enough));
+    if (!x->fits)
+        return infer_with(f, 0);
+    while (enough - few > 1) {
+        const uint32_t middle = few + (enough - few) / 2;
+
+        APUS_FORWARD(infer_with(f, middle));
+        enough = x->fits ? middle : enough;
+        few = x->fits ? few : middle;
+    }
+    return infer_with(f, enough);
 }
 
 apus_status apus_forecast_make(apus_forecast *out, const apus_forecast_params *params)

@@ -126,13 +126,14 @@ fail:
     return st;
 }
 
-apus_status apusi_buffer_zero(apus_gpu *gpu, apus_buffer *b, uint64_t bytes, const char *name)
+apus_status apusi_buffer_zero(apus_gpu *gpu, apus_buffer *b, uint64_t bytes, apus_memory memory,
+                              const char *name)
 {
     apus_status st = APUS_OK;
     const uint64_t piece = 4 << 20;
     void *zeros;
 
-    APUS_FORWARD(apus_buffer_create(gpu, b, bytes, APUS_MEMORY_DEVICE, name));
+    APUS_FORWARD(apus_buffer_create(gpu, b, bytes, memory, name));
     zeros = apus_calloc(piece, 1);
     if (!zeros)
         return APUS_ERR_MEMORY;
@@ -143,28 +144,28 @@ apus_status apusi_buffer_zero(apus_gpu *gpu, apus_buffer *b, uint64_t bytes, con
 }
 
 apus_status apusi_moments_create(apusi_moments *m, apus_model *model, const apus_adapters *ad,
-                                 apus_optim optim, uint64_t n)
+                                 apus_optim optim, apus_memory memory, uint64_t n)
 {
     apus_gpu *gpu = model->gpu;
     uint64_t wide = n;
 
-    *m = (apusi_moments) { .optim = optim, .n = n };
+    *m = (apusi_moments) { .optim = optim, .memory = memory, .n = n };
     if (optim == APUS_OPTIM_ADAMW_8BIT) {
         APUS_FORWARD(plan_runs(m, model, ad));
         const uint64_t coded = m->n_coded ? m->n_coded : 1; /* a buffer has bytes */
         const uint64_t table = APUS_ADAMW_RUN_WORDS * sizeof(*m->table) * (uint64_t)m->n_runs;
         wide = (uint64_t)BLOCK * (m->n_blocks > m->n_coded ? m->n_blocks - m->n_coded : 1);
-        APUS_FORWARD(
-            apusi_buffer_zero(gpu, &m->codes_m, BLOCK * coded, "codes of the first moment"));
-        APUS_FORWARD(
-            apusi_buffer_zero(gpu, &m->codes_v, BLOCK * coded, "codes of the second moment"));
-        APUS_FORWARD(apusi_buffer_zero(gpu, &m->scales, 8 * coded, "scales of moments"));
+        APUS_FORWARD(apusi_buffer_zero(gpu, &m->codes_m, BLOCK * coded, memory,
+                                       "codes of the first moment"));
+        APUS_FORWARD(apusi_buffer_zero(gpu, &m->codes_v, BLOCK * coded, memory,
+                                       "codes of the second moment"));
+        APUS_FORWARD(apusi_buffer_zero(gpu, &m->scales, 8 * coded, memory, "scales of moments"));
         APUS_FORWARD(
             apus_buffer_create(gpu, &m->runs, table, APUS_MEMORY_DEVICE, "runs of moments"));
         APUS_FORWARD(apus_buffer_write(gpu, &m->runs, 0, m->table, table));
     }
-    APUS_FORWARD(apusi_buffer_zero(gpu, &m->wide_m, 4 * wide, "first moment"));
-    return apusi_buffer_zero(gpu, &m->wide_v, 4 * wide, "second moment");
+    APUS_FORWARD(apusi_buffer_zero(gpu, &m->wide_m, 4 * wide, memory, "first moment"));
+    return apusi_buffer_zero(gpu, &m->wide_v, 4 * wide, memory, "second moment");
 }
 
 void apusi_moments_destroy(apusi_moments *m, apus_gpu *gpu)

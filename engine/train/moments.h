@@ -9,6 +9,7 @@
 /* Of a slab of n elements.  What is not used has no bytes. */
 typedef struct apusi_moments {
     apus_optim optim;
+    apus_memory memory;
     uint64_t n;
     apus_buffer wide_m, wide_v;           /* f32: of all, or of what has no codes */
     apus_buffer codes_m, codes_v, scales; /* APUS_OPTIM_ADAMW_8BIT */
@@ -27,12 +28,15 @@ typedef struct apusi_moment {
 
 #define APUSI_MOST_MOMENTS 6
 
-/* A buffer of the device, filled with 0.  Errors: APUS_ERR_MEMORY, APUS_ERR_DEVICE. */
-apus_status apusi_buffer_zero(apus_gpu *gpu, apus_buffer *out, uint64_t bytes, const char *name);
-/* Moments of 0 for the slab of slot 0 of `adapters`, or of `model` where that is NULL.
+/* A buffer filled with 0.  Errors: APUS_ERR_MEMORY, APUS_ERR_DEVICE. */
+apus_status apusi_buffer_zero(apus_gpu *gpu, apus_buffer *out, uint64_t bytes, apus_memory memory,
+                              const char *name);
+/* Moments of 0 for the slab of slot 0 of `adapters`, or of `model` where that is NULL.  An update
+ * reads and writes each once, so they may lie in either memory.
  * Errors: APUS_ERR_MEMORY, APUS_ERR_SUPPORT (2^32 elements). */
 apus_status apusi_moments_create(apusi_moments *out, apus_model *model,
-                                 const apus_adapters *adapters, apus_optim optim, uint64_t n);
+                                 const apus_adapters *adapters, apus_optim optim,
+                                 apus_memory memory, uint64_t n);
 void apusi_moments_destroy(apusi_moments *m, apus_gpu *gpu);
 uint64_t apusi_moments_bytes(const apusi_moments *m);
 /* What a checkpoint holds of it; the last one says where the codes belong: it is compared, not

@@ -16,11 +16,12 @@ static apus_status make_buffers(apus_train_step *s)
 {
     apus_gpu *gpu = s->model->gpu;
 
-    APUS_FORWARD(apusi_buffer_zero(gpu, &s->grad, 4 * s->n, "gradients"));
+    APUS_FORWARD(apusi_buffer_zero(gpu, &s->grad, 4 * s->n, APUS_MEMORY_DEVICE, "gradients"));
     APUS_FORWARD(
         apus_buffer_create(gpu, &s->state, 4 * APUS_STATE_WORDS, APUS_MEMORY_HOST, "train state"));
     APUS_FORWARD(
-        apusi_moments_create(&s->moments, s->model, s->params.adapters, s->params.optim, s->n));
+        apusi_moments_create(&s->moments, s->model, s->params.adapters, s->params.optim,
+                             s->params.host_moments ? APUS_MEMORY_HOST : APUS_MEMORY_DEVICE, s->n));
     memset(s->state.host, 0, 4 * APUS_STATE_WORDS);
     return APUS_OK;
 }

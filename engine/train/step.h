@@ -25,6 +25,7 @@ typedef struct apus_train_step_params {
         pairs; /* of these, so many pairs, the first ones, keep what the first layer reads only:
                        it runs again once more for the second */
     apus_optim optim;
+    bool host_moments; /* the optimizer's state lies in the host's memory */
     float beta1, beta2, eps, decay;
     bool decay_all;    /* vectors are decayed too (plain torch.optim.AdamW) */
     const char *force; /* algorithms to force (tests); NULL: APUS_KERNEL */

@@ -134,13 +134,24 @@ static apus_tensor *vector(apus_graph *g, const char *name, apus_dtype dtype, co
     return apus_graph_bound(g, name, dtype, 1, &dim, b->address);
 }
 
+/* A part of the optimizer's state. */
+static apus_tensor *moment(const apusi_moments *m, apus_graph *g, const char *name,
+                           apus_dtype dtype, const apus_buffer *b)
+{
+    apus_tensor *t = vector(g, name, dtype, b);
+
+    if (t)
+        t->place.host = m->memory == APUS_MEMORY_HOST;
+    return t;
+}
+
 static void add_optimizer(apus_train_step *s, apus_graph *g, apus_tensor *w, apus_tensor *grad,
                           apus_tensor *copy, apus_tensor *state)
 {
     const apusi_moments *x = &s->moments;
     const uint32_t runs[2] = { x->n_runs, APUS_ADAMW_RUN_WORDS };
-    apus_tensor *m = vector(g, "m", APUS_F32, &x->wide_m),
-                *v = vector(g, "v", APUS_F32, &x->wide_v);
+    apus_tensor *m = moment(x, g, "m", APUS_F32, &x->wide_m),
+                *v = moment(x, g, "v", APUS_F32, &x->wide_v);
     const apus_adamw_params params = { .beta1 = s->params.beta1,
                                        .beta2 = s->params.beta2,
                                        .eps = s->params.eps,
@@ -153,9 +164,9 @@ static void add_optimizer(apus_train_step *s, apus_graph *g, apus_tensor *w, apu
     }
     apus_adamw_8bit(g, w, grad,
                     &(apus_adamw_state) {
-                        .codes_m = vector(g, "codes of m", APUS_U8, &x->codes_m),
-                        .codes_v = vector(g, "codes of v", APUS_U8, &x->codes_v),
-                        .scales = vector(g, "scales", APUS_F32, &x->scales),
+                        .codes_m = moment(x, g, "codes of m", APUS_U8, &x->codes_m),
+                        .codes_v = moment(x, g, "codes of v", APUS_U8, &x->codes_v),
+                        .scales = moment(x, g, "scales", APUS_F32, &x->scales),
                         .wide_m = m,
                         .wide_v = v,
                         .runs = apus_graph_bound(g, "runs", APUS_U32, 2, runs, x->runs.address),

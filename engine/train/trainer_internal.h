@@ -88,6 +88,8 @@ typedef struct apusi_trainer {
     bool count_only;           /* fit.c: memory is counted and nothing made, with */
     uint32_t clip;             /* rows cut to so many tokens; 0: not */
     uint32_t recompute, pairs; /* layers, and pairs of them (step.h) */
+    uint32_t host_layers;      /* layers whose projections the host keeps (apus/model.h) */
+    bool host_moments;         /* the optimizer's state too */
     const char *count_as;      /* and weights of this format; NULL: as they are */
     char torch_dtype[16]; /* of the checkpoint that is resumed; "": the flag's, or the default */
     apus_trainer_state state;

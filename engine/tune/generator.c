@@ -112,35 +112,93 @@ static apus_status make_smaller(apus_generator *g, uint32_t longest)
     return APUS_OK;
 }
 
+/* What a model and a generator take, and what there is. */
+typedef struct need {
+    apus_memory_use use;
+    apus_room room;
+    uint32_t layers;
+} need;
+
 /* Make all of it on a device that counts.  Errors: those of making. */
-static apus_status count(const apus_model *like, const apus_generator_params *p,
-                         apus_memory_use *out)
+static apus_status count(need *out, const char *path, const apus_model_params *open,
+                         const apus_generator_params *p)
 {
-    const apus_caps *caps = apus_gpu_caps(like->gpu);
+    apus_model_params counted = *open;
     apus_generator_params those = *p;
-    apus_model_about about;
     apus_model *m = NULL;
     apus_generator *g = NULL;
     apus_status st;
+
+    *out = (need) { 0 };
+    counted.count_only = true;
+    APUS_TRY(apus_model_open(&m, path, &counted));
+    apus_room_of(&out->room, m);
+    out->layers = m->dims.layers;
+    if (!those.longest_prompt)
+        those.longest_prompt = p->max_length ? p->max_length : m->max_positions;
+    APUS_TRY(apus_generator_create(&g, m, &those));
+    APUS_TRY(make_smaller(g, those.longest_prompt));
+    out->use = apus_model_memory(m);
+fail:
+    apus_generator_destroy(&g);
+    apus_model_close(&m);
+    return st;
+}
+
+/* The same beside a model that is there. */
+static apus_status count_like(need *out, const apus_model *like, const apus_generator_params *p)
+{
+    const apus_caps *caps = apus_gpu_caps(like->gpu);
+    apus_model_about about;
     char uuid[33];
 
     for (int i = 0; i < 16; i++)
         snprintf(uuid + 2 * (size_t)i, 3, "%02x", caps->uuid[i]);
     apus_model_describe(like, &about);
-    APUS_TRY(apus_model_open(&m, about.path,
-                             &(apus_model_params) { .device = uuid,
-                                                    .torch_dtype = like->types.torch_dtype,
-                                                    .max_positions = like->max_positions,
-                                                    .count_only = true }));
-    if (!those.longest_prompt)
-        those.longest_prompt = p->max_length ? p->max_length : like->max_positions;
-    APUS_TRY(apus_generator_create(&g, m, &those));
-    APUS_TRY(make_smaller(g, those.longest_prompt));
-    *out = apus_model_memory(m);
-fail:
-    apus_generator_destroy(&g);
-    apus_model_close(&m);
-    return st;
+    return count(out, about.path,
+                 &(apus_model_params) { .device = uuid,
+                                        .torch_dtype = like->types.torch_dtype,
+                                        .max_positions = like->max_positions,
+                                        .host_layers = like->host_layers },
+                 p);
+}
+
+/* Whether it fits with so many layers' projections in the host's memory. */
+static apus_status fits_with(bool *fits, need *n, uint32_t layers, const char *path,
+                             const apus_model_params *open, const apus_generator_params *p)
+{
+    apus_model_params params = *open;
+
+    params.host_layers = layers;
+    const apus_status st = count(n, path, &params, p);
+    *fits = st == APUS_OK && apus_room_fits(&n->room, n->use.device_peak, n->use.host_peak);
+    return st == APUS_ERR_MEMORY ? APUS_OK : st;
+}
+
+/* The fewest layers that make it fit; 0 where nothing helps. */
+static apus_status fewest_layers(uint32_t *out, const char *path, const apus_model_params *open,
+                                 const apus_generator_params *p)
+{
+    need n;
+    bool fits;
+    uint32_t few = 0;
+
+    *out = 0;
+    APUS_FORWARD(fits_with(&fits, &n, 0, path, open, p));
+    uint32_t enough = n.layers;
+    if (fits || n.room.shared)
+        return APUS_OK;
+    APUS_FORWARD(fits_with(&fits, &n, enough, path, open, p));
+    while (fits && enough - few > 1) {
+        const uint32_t middle = few + (enough - few) / 2;
+        bool good;
+
+        APUS_FORWARD(fits_with(&good, &n, middle, path, open, p));
+        enough = good ? middle : enough;
+        few = good ? few : middle;
+    }
+    *out = fits ? enough : 0;
+    return APUS_OK;
 }
 
 typedef struct trial {
@@ -155,12 +213,13 @@ static apus_status attempt(const trial *t, uint32_t batch, apus_generator_fit *b
 {
     const apus_net_dims *d = &t->model->dims;
     apus_generator_params p = *t->p;
-    apus_memory_use use = { 0 };
     uint64_t needed, there;
     apus_status st;
+    need n;
 
     p.batch = batch;
-    st = count(t->model, &p, &use);
+    st = count_like(&n, t->model, &p);
+    const apus_memory_use use = n.use;
     *good = st == APUS_OK && apus_room_fits(&t->room, use.device_peak, use.host_peak);
     if (*good) {
         const bool shorter = p.max_length && p.max_length < t->model->max_positions;
@@ -203,4 +262,41 @@ apus_status apus_generator_plan(apus_generator_fit *out, const apus_model *model
         much = fits ? much : middle;
     }
     return APUS_OK;
+}
+
+/* Whether a generator fits beside a model that is there.  Where that takes less than half of the
+ * device's memory, nothing is counted: a start is not to take longer. */
+static apus_status fits_beside(bool *fits, const apus_model *model, const apus_generator_params *p)
+{
+    const apus_memory_use now = apus_model_memory(model);
+    apus_generator_fit fit;
+    apus_room room;
+
+    apus_room_of(&room, model);
+    *fits = room.shared || now.device < room.heap / 2;
+    if (*fits)
+        return APUS_OK;
+    APUS_FORWARD(apus_generator_plan(&fit, model, p));
+    *fits = fit.batch > 0;
+    return APUS_OK;
+}
+
+apus_status apus_generator_model(apus_model **out, const char *path, const apus_model_params *model,
+                                 const apus_generator_params *p)
+{
+    apus_model_params params = *model;
+    bool fits = false;
+    apus_status st = apus_model_open(out, path, &params);
+
+    if (st != APUS_OK && st != APUS_ERR_MEMORY)
+        return st;
+    if (st == APUS_OK)
+        st = fits_beside(&fits, *out, p);
+    if (fits)
+        return APUS_OK;
+    apus_model_close(out);
+    if (st != APUS_OK && st != APUS_ERR_MEMORY)
+        return st;
+    APUS_FORWARD(fewest_layers(&params.host_layers, path, &params, p));
+    return apus_model_open(out, path, &params);
 }

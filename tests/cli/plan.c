@@ -115,12 +115,25 @@ TEST(what_does_not_fit_fails_and_says_what_would)
 {
     child c;
 
-    REQUIRE(run_plan(&c, CONFIG "--device_class navi10 --device_memory 5"));
+    REQUIRE(run_plan(&c, CONFIG "--device_class navi10 --device_memory 1"));
     CHECK_EQ_U64(c.code, 1);
-    prints(&c, " of 5.00 GiB: does not fit\n");
+    prints(&c, " of 1.00 GiB: does not fit\n");
     prints(&c, "  instead   --max_length ");
     prints(&c, ", fits\n");
     says(&c, "apus plan: error: this run does not fit: ");
+    child_release(&c);
+}
+
+TEST(what_the_host_keeps_is_said)
+{
+    child c;
+
+    REQUIRE(run_plan(&c, CONFIG "--device_class navi10 --device_memory 3"));
+    CHECK_EQ_U64(c.code, 0);
+    prints(&c, "\n  host      buffers ");
+    prints(&c, ", of which weights ");
+    prints(&c, " of 32 layers)\n  layers    32 of 32 are recomputed");
+    prints(&c, " of 32 layers)\n  prompt    ");
     child_release(&c);
 }
 

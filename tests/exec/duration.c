@@ -8,6 +8,7 @@ static const apus_gpu_class device = {
     .matrix_flops_s = 4e12,
     .bytes_s = 1e11,
     .dispatch_s = 1e-5,
+    .bus_s = 1e10,
 };
 
 static apus_list_time time_of(apus_item *items, uint32_t n, const apus_list_work *work)
@@ -41,6 +42,25 @@ TEST(the_longer_of_arithmetic_and_traffic_counts)
     CHECK_NEAR(all.flops, 12e9, 1);
     CHECK_NEAR(all.bytes, 8.4e8, 1);
     CHECK_NEAR(all.seconds, want[0] + want[1] + want[2] + 3e-5, 1e-12);
+}
+
+/* The longer of all and of what crosses the bus, of which copies reach 0.8: a matrix once, what is
+ * changed both ways, no more of a table than is read. */
+TEST(bytes_of_the_host_take_the_bus)
+{
+    apus_tensor on_host = { .bytes = 8000000, .place.host = 1 }, x = { .bytes = 4000000 };
+    apus_node node = { .n_in = 2, .in = { &x, &on_host } };
+    apus_item item = {
+        .kernel.name = "fetch", .moved = 1.6e7, .fixed = 1.6e7, .slot = -1, .node = &node
+    };
+
+    CHECK_NEAR(time_of(&item, 1, &whole).seconds, 8e6 / 0.8e10 + 1e-5, 1e-12);
+    node.mutates = 2;
+    CHECK_NEAR(time_of(&item, 1, &whole).seconds, 1.6e7 / 0.8e10 + 1e-5, 1e-12);
+    item.moved = item.fixed = 1e6;
+    CHECK_NEAR(time_of(&item, 1, &whole).seconds, 1e6 / 0.8e10 + 1e-5, 1e-12);
+    on_host.place.host = 0;
+    CHECK_NEAR(time_of(&item, 1, &whole).seconds, 1e6 / 0.7e11 + 1e-5, 1e-6);
 }
 
 /* A fill costs its bytes and no dispatch. */

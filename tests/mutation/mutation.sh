@@ -100,7 +100,8 @@ model_judges() {
         echo "golden:llama_gqa_tied_rope3 $op:$variant"
     done <"$work/algorithms"
     printf '%s\n' golden:llama_gqa_tied_rope3 golden:optim golden:sampling golden:qwen2_bias \
-        test:train_merge test:train_dropout test:train_walk test:train_optim test:tune_generate
+        test:train_merge test:train_dropout test:train_walk test:train_optim test:tune_generate \
+        test:train_offload
 }
 
 # ---- what can be tried here ----

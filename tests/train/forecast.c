@@ -173,7 +173,6 @@ TEST(what_does_not_fit_says_what_would)
 
     params.train.recompute = APUS_RECOMPUTE_NONE;
     params.train.batch = 1;
-    params.train.max_length = 1024;
     REQUIRE_OK(apus_forecast_make(&f, &params));
     CHECK(!f.training.fits && f.training.why && f.training.advice);
     CHECK(f.training.device > 8 * GIB);
@@ -185,6 +184,37 @@ TEST(what_does_not_fit_says_what_would)
     params.train.recompute = APUS_RECOMPUTE_ALL;
     REQUIRE_OK(apus_forecast_make(&f, &params));
     CHECK(f.training.fits && !f.training.why);
+    apus_forecast_release(&f);
+}
+
+/* With 3 GiB most of the projections stay with the host, and the table of tokens with them.  Each
+ * is copied for the forward, for the second forward, but for the last of a layer, and for the
+ * gradient of what it reads, which is not asked for of the first three: that is the table's. */
+TEST(weights_that_do_not_fit_stay_with_the_host)
+{
+    const uint64_t down = 14336 * 4096ull / 32 * 18, table = 128256 * 4096ull / 32 * 18;
+    const uint64_t qkv = (4096 + 2 * 1024) * 4096ull / 32 * 18;
+    const uint64_t layer = qkv + 4096 * 4096ull / 32 * 18 + 3 * down;
+    apus_forecast_params params = qlora_8b();
+    apus_forecast whole, f;
+    const apus_forecast_training *x = &f.training, *y = &whole.training;
+
+    params.train.recompute = APUS_RECOMPUTE_ALL;
+    params.train.class_memory = 24 * GIB;
+    REQUIRE_OK(apus_forecast_make(&whole, &params));
+    CHECK(y->fits && y->host_layers == 0 && y->host_weights == 0);
+    params.train.class_memory = 3 * GIB;
+    REQUIRE_OK(apus_forecast_make(&f, &params));
+    CHECK(x->fits && x->device <= 3 * GIB);
+    CHECK(x->host_layers > 16 && x->host_layers <= 32);
+    CHECK_EQ_U64(x->host_weights, x->host_layers * layer + table);
+    CHECK_EQ_U64(x->weights + x->host_weights, y->weights);
+    CHECK_EQ_U64(x->host - x->host_weights, y->host);
+    CHECK_EQ_U64(x->micro.dispatches, y->micro.dispatches + x->host_layers * (3 * 7 - 1) - 3);
+    const uint64_t copied = x->host_layers * (3 * layer - down) - qkv;
+    CHECK_NEAR(x->micro.bytes - y->micro.bytes, 2.0 * (double)copied, 1e3);
+    CHECK(x->micro.seconds > y->micro.seconds && x->micro.seconds < 1.25 * y->micro.seconds);
+    apus_forecast_release(&whole);
     apus_forecast_release(&f);
 }
 

@@ -11,6 +11,7 @@
 #include "col_sum.h"
 #include "cross_entropy.h"
 #include "embed.h"
+#include "fetch.h"
 #include "kv_append.h"
 #include "matmul.h"
 #include "rms_norm.h"
@@ -199,6 +200,7 @@ static void add_rest(shapes *s)
     if (s->act == APUS_F32)
         add_columns(s, 4095);
     apus_add(&s->g, bound(s, s->act, ROWS, 64), bound(s, s->act, ROWS, 64));
+    apus_fetch(&s->g, bound(s, s->act, ROWS, 64), NULL);
     apus_col_sum(&s->g, bound(s, s->act, ROWS, 64), bound(s, APUS_F32, 64, 0));
     add_optimizer(s);
 }

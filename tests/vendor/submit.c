@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "adapters.h"
+#include "apus/generate.h"
 #include "harness.h"
 #include "session.h"
 #include "step.h"
@@ -32,7 +33,8 @@ static void infer(apus_model *m, uint32_t prompt)
     };
 
     fill(ids, prompt, m->dims.vocab);
-    if (!CHECK_OK(apus_session_create(&s, m, &(apus_session_params) { .tokens = 1024 })))
+    if (!CHECK_OK(
+            apus_session_create(&s, m, &(apus_session_params) { .tokens = m->max_positions })))
         return;
     for (int i = 0; i <= STEPS; i++) {
         if (!CHECK_OK(apus_session_run(s, &item, 1, &next, NULL)))
@@ -126,13 +128,58 @@ static void both(apus_model *m, uint32_t n)
     train(m, n);
 }
 
-TEST(smollm2)
+static bool smollm2_path(char path[600])
 {
     const char *folder = harness_real_data("smollm2");
+
+    if (folder)
+        snprintf(path, 600, "%s/SmolLM2-135M-Instruct.Q4_1.gguf", folder);
+    return folder != NULL;
+}
+
+TEST(smollm2)
+{
     char path[600];
 
-    if (!folder)
+    if (smollm2_path(path))
+        whole(path, 512, both);
+}
+
+/* Whether the device has memory of its own. */
+static bool has_memory(const char *path)
+{
+    apus_model *m = NULL;
+    bool own = false;
+
+    if (CHECK_OK(apus_model_open(&m, path, &(apus_model_params) { .count_only = true })))
+        own = !apus_gpu_caps(m->gpu)->integrated;
+    apus_model_close(&m);
+    return own;
+}
+
+/* 84 MiB of weights, with a cache and what a prompt takes, on a device of 96 MiB. */
+TEST(weights_that_do_not_fit_stay_with_the_host)
+{
+    const apus_model_params open = { .torch_dtype = "float32", .max_positions = 512 };
+    const apus_generator_params params = { .max_length = 512 };
+    apus_model *m = NULL;
+    apus_generator *g = NULL;
+    apus_model_about about;
+    char path[600];
+
+    if (!smollm2_path(path) || !has_memory(path))
         return;
-    snprintf(path, sizeof(path), "%s/SmolLM2-135M-Instruct.Q4_1.gguf", folder);
-    whole(path, 512, both);
+    setenv("APUS_CACHE_DIR", harness_folder(), 0);
+    setenv("APUS_HEAP_MIB", "96", 1);
+    if (CHECK_OK(apus_generator_model(&m, path, &open, &params)) &&
+        CHECK_OK(apus_generator_create(&g, m, &params))) {
+        apus_model_describe(m, &about);
+        printf("%u of %u layers with the host\n", about.host_layers, about.layers);
+        CHECK(about.host_layers > 0 && about.host_layers < about.layers);
+    }
+    apus_generator_destroy(&g);
+    if (m)
+        infer(m, 500);
+    apus_model_close(&m);
+    unsetenv("APUS_HEAP_MIB");
 }

@@ -35,8 +35,10 @@ typedef struct apus_forecast_training {
     const char *dtype;                        /* of activations */
     uint32_t recomputed, twice, layers;       /* layers that run again in the backward, of all */
     uint64_t weights, adapter, gradients, optimizer, scratch; /* bytes on the device */
-    uint64_t other;        /* arguments, step buffers, the rope table */
-    uint64_t device, host; /* all, at the peak; buffers of the host */
+    uint32_t host_layers;                  /* whose projections stay in the host's memory */
+    uint64_t host_weights, host_optimizer; /* bytes there; the optimizer's: instead of above */
+    uint64_t other;                        /* arguments, step buffers, the rope table */
+    uint64_t device, host;                 /* all, at the peak; buffers of the host */
     apus_forecast_step micro, update;
     double step_s, tokens_s; /* of micro_batches micro steps and an update */
     bool fits;
@@ -45,6 +47,8 @@ typedef struct apus_forecast_training {
 
 typedef struct apus_forecast_inference {
     uint32_t context;
+    uint32_t layers, host_layers; /* all; whose projections stay in the host's memory */
+    uint64_t host_weights;        /* bytes that these, and the table of tokens, take there */
     uint64_t weights, cache, scratch, other, device, host;
     apus_forecast_step decode, prompt; /* a token behind a full context; the first tokens of one */
     bool fits;

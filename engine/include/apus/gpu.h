@@ -39,6 +39,7 @@ typedef struct apus_gpu_class {
     double f32_flops_s, matrix_flops_s; /* multiply-adds; products of 16-bit matrices, 0: none */
     double bytes_s;
     double dispatch_s; /* what a dispatch costs besides its work */
+    double bus_s;      /* bytes a second from the host's memory; 0: it is the device's too */
     uint64_t memory;   /* bytes */
 } apus_gpu_class;
 const apus_gpu_class *apus_gpu_classes(size_t *n);

@@ -19,6 +19,9 @@ typedef struct apus_model_params {
     uint32_t max_positions;  /* longest sequence that will be used; 0: the model's, at most 8192 */
     bool no_device;          /* numbers and tensors only: no weights are loaded */
     bool train_all;          /* all weights as f32 in one slab, for full fine-tuning */
+    uint32_t host_layers;    /* projections of the first so many layers stay in the host's memory,
+                                and a table of tokens that is not the head's too: they are copied
+                                to the device when needed; not with train_all */
     bool count_only;         /* memory is counted, nothing is allocated, loaded or run */
     const char
         *count_as; /* count_only: as if matrices were stored so ("q8_0"); NULL: as they are */
@@ -41,8 +44,9 @@ typedef struct apus_model_about {
     const char *model_type;
     const char *device; /* "" without one */
     uint64_t n_params;
-    uint64_t weight_bytes; /* in device memory */
+    uint64_t weight_bytes, host_weight_bytes; /* of all; of those that stay with the host */
     uint32_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab, max_positions;
+    uint32_t host_layers; /* whose projections stay with the host */
     bool tied;
 } apus_model_about;
 void apus_model_describe(const apus_model *model, apus_model_about *out);

@@ -85,6 +85,9 @@ typedef struct apus_train_plan_info {
     const char *dtype;           /* of activations: "float32", "float16", "bfloat16" */
     uint32_t recomputed, layers; /* layers that are made again in the backward, of so many */
     uint32_t twice;              /* of them, twice */
+    uint32_t host_layers;        /* layers whose projections stay in the host's memory */
+    uint64_t host_weight_bytes;  /* that these, and a table of tokens, take there */
+    bool host_moments;           /* the optimizer's state stays there too */
     bool narrow;                 /* products whose factors are rounded to 16 bits are among them */
     apus_optim optim;
     uint64_t moment_bytes; /* of the optimizer's state */
