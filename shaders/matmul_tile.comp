@@ -25,6 +25,7 @@ layout(constant_id = 9) const uint Y_TYPE = APUS_F32;
 layout(constant_id = 10) const uint DUAL = 0; /* 1: chunks of the second product come behind */
 layout(constant_id = 11) const uint BATCH = 0; /* several products: matmul_args.glsl */
 layout(constant_id = 12) const uint EDGES = APUS_MATMUL_ANY; /* matmul_load.glsl */
+layout(constant_id = 13) const uint PARTS = 0; /* 1: z is a part of the sum, a matrix of its own */
 #include "matmul_args.glsl"
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
@@ -128,13 +129,16 @@ void main()
     rows = KIND == APUS_MATMUL_TN ? p.m : min(live, p.m);
     sum_k = KIND == APUS_MATMUL_TN ? min(live, p.k) : p.k;
     first_k = (sum_k + BK - 1) / BK * BK;
-    const uint end = DUAL == 1 ? first_k + p.k2 : sum_k;
+    const uint all = DUAL == 1 ? first_k + p.k2 : sum_k;
+    const uint begin = PARTS == 1 ? gl_WorkGroupID.z * p.part : 0;
+    const uint end = PARTS == 1 ? min(begin + p.part, all) : all;
+    const uint above = PARTS == 1 ? gl_WorkGroupID.z * p.m : 0; /* rows of the parts before */
     if (m0 >= rows || n0 >= p.n)
         return;
     [[unroll]] for (uint i = 0; i < RM * (RN / 4); i++)
         sum[i] = vec4(0.0);
-    fetch(0);
-    for (uint k0 = 0; k0 < end; k0 += BK) {
+    fetch(begin);
+    for (uint k0 = begin; k0 < end; k0 += BK) {
         barrier();
         stage();
         barrier();
@@ -165,7 +169,7 @@ void main()
             if (m >= rows || n >= p.n)
                 continue;
             if (Y_TYPE != APUS_F32 || (p.n & 3u) == 0u) {
-                matmul_store4(m, n / 4, s);
+                matmul_store4(above + m, n / 4, s);
                 continue;
             }
             [[unroll]] for (uint c = 0; c < 4; c++)

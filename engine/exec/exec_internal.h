@@ -71,7 +71,7 @@ struct apus_plan {
 
 /* Algorithms that are forced. */
 const char *apusi_force(const apus_plan_params *params);
-/* Fuse the graph's nodes where the plan is for that; copy what lies elsewhere to the device. */
+/* Fuse nodes where the plan is for that, divide long sums, copy what the host has to the device. */
 apus_status apusi_rewrite(apus_graph *g, const apus_caps *caps, const apus_plan_params *params);
 /* Bytes of one scratch block on this device. */
 uint64_t apusi_block_bytes(const apus_caps *caps);

@@ -10,6 +10,7 @@
 #include "op.h"
 #include "plan.h"
 #include "rng.h"
+#include "split.h"
 
 uint64_t apusi_block_bytes(const apus_caps *caps)
 {
@@ -27,6 +28,7 @@ apus_status apusi_rewrite(apus_graph *g, const apus_caps *caps, const apus_plan_
 {
     if (params->fuse && apus_env_on(APUS_FUSE))
         APUS_FORWARD(apus_fuse(g, caps, params->narrow, apusi_force(params)));
+    APUS_FORWARD(apus_split(g, caps, params->narrow, apusi_force(params)));
     return apus_offload(g);
 }
 

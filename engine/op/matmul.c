@@ -12,6 +12,7 @@
 struct attr {
     apus_matmul_kind kind;
     float alpha, beta;
+    uint32_t parts; /* > 1: out[1] has their sums */
 };
 
 enum { IN_A, IN_B, IN_BIAS, IN_ACC, IN_INTO, IN_A2, IN_B2, N_IN };
@@ -33,7 +34,8 @@ void apusi_matmul_shape(apus_matmul_kind kind, const apus_tensor *a, const apus_
     p->n = kind == APUS_NT ? b_rows : b_cols;
     p->k2 = 0;
     p->gate = p->norm = false;
-    p->batch = 0;
+    p->batch = p->parts = 0;
+    p->sums = 0;
     p->whole_m = p->m;
     p->whole_n = p->n;
     *b_k = kind == APUS_NT ? b_cols : b_rows;
@@ -73,6 +75,7 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
         (params->acc &&
          (apus_tensor_count(params->acc) != (uint64_t)p.m * p.n || params->acc->dtype != out)) ||
         (params->into && apus_tensor_count(params->into) != (uint64_t)p.m * p.n) ||
+        (params->parts > 1 && (p.kind == APUS_TN || params->into || p.n % 4)) ||
         !second_fits(&p, params))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "matmul %s: %s (%u x %u) and %s (%u x %u)",
                                kind_names[params->kind], a->name, apus_tensor_rows(a),
@@ -95,8 +98,51 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
         memcpy(dims, a->dims, sizeof(dims));
     }
     dims[n_dims - 1] = p.n;
-    return apus_node_output(g, n, out, n_dims, dims,
-                            params->kind == APUS_TN ? APUS_ROWS_ALL : a->rows);
+    apus_node_output(g, n, out, n_dims, dims, params->kind == APUS_TN ? APUS_ROWS_ALL : a->rows);
+    if (params->parts > 1)
+        apus_matmul_divide(g, n, params->parts);
+    return g->status == APUS_OK ? n->out[0] : NULL;
+}
+
+/* The product that a node is. */
+static apus_matmul_problem problem_of(const apus_node *n)
+{
+    const struct attr *attr = n->attr;
+    const apus_tensor *y = n->in[IN_INTO] ? n->in[IN_INTO] : n->out[0];
+    apus_matmul_problem p;
+    uint32_t b_k;
+
+    apusi_matmul_shape(attr->kind, n->in[IN_A], n->in[IN_B], y->dtype, &p, &b_k);
+    p.k2 = n->in[IN_A2] ? apus_tensor_cols(n->in[IN_A2]) : 0;
+    return p;
+}
+
+uint32_t apus_matmul_parts(const apus_caps *caps, bool narrow, const char *force,
+                           const apus_node *n)
+{
+    const struct attr *attr = n->attr;
+    const apus_matmul_problem p = problem_of(n);
+
+    if (attr->parts > 1 || n->in[IN_INTO])
+        return 1;
+    return apusi_matmul_parts(caps, narrow, force, &p);
+}
+
+void apus_matmul_divide(apus_graph *g, apus_node *n, uint32_t parts)
+{
+    const apus_matmul_problem p = problem_of(n);
+    struct attr *attr = apus_arena_alloc(&g->arena, sizeof(*attr)); /* copies of n share the old */
+    apus_tensor *sums =
+        apus_node_output(g, n, APUS_F32, 3, (uint32_t[]) { parts, p.m, p.n }, APUS_ROWS_ALL);
+
+    if (!attr || !sums) {
+        apus_graph_fail(g, APUS_ERR_MEMORY, "out of host memory building a graph");
+        return;
+    }
+    *attr = *(const struct attr *)n->attr;
+    attr->parts = parts;
+    n->attr = attr;
+    sums->wants_grad = false;
 }
 
 apus_matmul_params apus_matmul_of(const apus_node *n, apus_tensor **a, apus_tensor **b)
@@ -146,12 +192,13 @@ static apus_status record(apus_lower *l, const apus_node *n)
     const apus_tensor *y = n->in[IN_INTO] ? n->in[IN_INTO] : n->out[0];
     const apus_tensor *a2 = n->in[IN_A2], *b2 = n->in[IN_B2];
     const struct attr *attr = n->attr;
-    apus_matmul_problem p;
-    uint32_t b_k;
+    apus_matmul_problem p = problem_of(n);
     char what[96];
 
-    apusi_matmul_shape(attr->kind, a, b, y->dtype, &p, &b_k);
-    p.k2 = a2 ? apus_tensor_cols(a2) : 0;
+    if (attr->parts > 1) {
+        p.parts = attr->parts;
+        p.sums = apus_address(l, n->out[1]);
+    }
     snprintf(what, sizeof(what), "%s %ux%ux%u %s", kind_names[p.kind], p.m, p.n, p.k,
              apus_dtype_of(p.b)->name);
     if (a2)

@@ -2,6 +2,7 @@
 #ifndef APUSI_OP_MATMUL_H
 #define APUSI_OP_MATMUL_H
 
+#include "caps.h"
 #include "graph.h"
 
 typedef enum apus_matmul_kind {
@@ -20,6 +21,9 @@ typedef struct apus_matmul_params {
         *b2;           /* NT and NN: a second product of the same kind in f32, (M, K2) with (N, K2)
                              or (K2, N), or NULL; it is made by exec/fuse.c and has no gradient */
     float beta;        /* its factor */
+    uint32_t parts;    /* the sum over k is divided into at most so many, which algorithms of blocks
+                             do at once and add up in order; 0, 1: no.  Not with TN, `into` or
+                             columns of no whole fours */
     apus_tensor *into; /* the result is written here, over what was there, and this is returned; may
                              be acc (then it is added to).  NULL: a new tensor */
 } apus_matmul_params;
@@ -35,6 +39,11 @@ typedef struct apus_matmul_params {
  * Errors: APUS_ERR_SHAPE. */
 apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
                          const apus_matmul_params *params);
+/* Into how many parts the sum of a node is best divided on this device; 1: it is not. */
+uint32_t apus_matmul_parts(const apus_caps *caps, bool narrow, const char *force,
+                           const apus_node *n);
+/* Divide it; of a node that has no parts yet. */
+void apus_matmul_divide(apus_graph *g, apus_node *n, uint32_t parts);
 /* What a matmul node was built from. */
 apus_matmul_params apus_matmul_of(const apus_node *n, apus_tensor **a, apus_tensor **b);
 

@@ -53,6 +53,54 @@ static void set_edges(apus_dispatch *d, const apus_matmul_problem *p, const uint
 
     set_spec(d, p, spec, n);
     d->spec[d->n_spec++] = !fours ? APUS_MATMUL_ANY : whole ? APUS_MATMUL_WHOLE : APUS_MATMUL_FOURS;
+    d->spec[d->n_spec++] = p->parts > 0;
+}
+
+/* ---- parts of a sum ---- */
+
+#define MOST_PARTS 8
+#define LEAST_PART 512 /* k of a part: what its own result costs is little beside it */
+
+/* What a kernel that takes chunks of `bk` makes of a product: that itself, or f32 parts, none of
+ * them empty. */
+static apus_matmul_problem in_parts(const apus_matmul_problem *p, uint32_t bk)
+{
+    const uint32_t chunks = (uint32_t)(apus_ceil_div(p->k, bk) + apus_ceil_div(p->k2, bk));
+    apus_matmul_problem x = *p;
+
+    x.parts = p->parts > 1 && chunks > 1
+                  ? (uint32_t)apus_ceil_div(chunks, apus_ceil_div(chunks, p->parts))
+                  : 0;
+    x.y = x.parts ? APUS_F32 : p->y;
+    return x;
+}
+
+/* Append the dispatch `d` of that, and if these are parts one that adds them up: split-K, as in
+ * CUTLASS (parallel reduction). */
+static apus_status emit_parts(apus_lower *l, const apus_matmul_problem *p,
+                              const apus_matmul_problem *x, uint32_t bk, apus_dispatch *d)
+{
+    struct apus_matmul_push whole = *(const struct apus_matmul_push *)d->push, part = whole;
+    const uint32_t chunks = (uint32_t)(apus_ceil_div(p->k, bk) + apus_ceil_div(p->k2, bk));
+
+    if (!x->parts)
+        return apus_emit(l, d);
+    part.part = (uint32_t)apus_ceil_div(chunks, x->parts) * bk;
+    part.y = whole.a = p->sums;
+    part.acc = part.bias = 0;
+    part.alpha = 1;
+    d->push = &part;
+    d->groups[2] = whole.k = x->parts;
+    APUS_FORWARD(apus_emit(l, d));
+    apus_dispatch sum = { .kernel = "matmul_sum",
+                          .spec = { 64, p->y },
+                          .n_spec = 2,
+                          .push = &whole,
+                          .push_bytes = sizeof(whole),
+                          .flops = (double)x->parts * p->m * p->n,
+                          .moved = 4.0 * (x->parts + 1) * p->m * p->n };
+    apus_grid_1d((uint64_t)p->m * p->n / 4, 64, sum.groups);
+    return apus_emit(l, &sum);
 }
 
 /* ---- tile ---- */
@@ -130,14 +178,15 @@ static apus_status emit_tile(apus_lower *l, const apus_matmul_problem *p, tile_s
 {
     /* The few lanes of the smallest tile have no registers for a whole chunk on its way. */
     const uint32_t chunk = s.bm * s.bn > 256 ? TILE_K : 0;
+    const apus_matmul_problem x = in_parts(p, TILE_K);
 
     d->kernel = "matmul_tile";
     set_edges(
-        d, p,
+        d, &x,
         (uint32_t[]) { s.bm / s.rm * (s.bn / s.rn), p->kind, p->b, s.bm, s.bn, TILE_K, s.rm, s.rn },
         8, chunk);
     block_grid(p, s.bm, s.bn, d);
-    return apus_emit(l, d);
+    return emit_parts(l, p, &x, TILE_K, d);
 }
 
 /* ---- coop ---- */
@@ -257,14 +306,15 @@ static apus_status emit_coop(apus_lower *l, const apus_matmul_problem *p, coop_s
         return apus_fail(APUS_ERR_SUPPORT, "matmul: no cooperative-matrix shape for %s",
                          l->caps->name);
     const uint32_t local = s.sub_m * s.sub_n * s.subgroup;
+    const apus_matmul_problem x = in_parts(p, s.bk);
     d->kernel = s.in == APUS_BF16 ? "matmul_coop_bf16" : "matmul_coop";
     d->subgroup = s.subgroup;
-    set_edges(d, p,
+    set_edges(d, &x,
               (uint32_t[]) { local, p->kind, p->b, s.bm, s.bn, s.bk, s.sub_m, s.sub_n, s.f.m, s.f.n,
                              s.f.k, local },
               12, s.bk);
     block_grid(p, s.bm, s.bn, d);
-    return apus_emit(l, d);
+    return emit_parts(l, p, &x, s.bk, d);
 }
 
 /* ---- cpu ---- */
@@ -408,6 +458,25 @@ static const apus_op_problem problems[] = {
 
 const apus_op_choices apusi_matmul_choices = { variants, APUS_COUNT(variants), problems,
                                                APUS_COUNT(problems) };
+
+/* Fewer blocks than keep a GPU busy, and a long sum.  Large tiles are taken where there are many. */
+uint32_t apusi_matmul_parts(const apus_caps *caps, bool narrow, const char *force,
+                            const apus_matmul_problem *p)
+{
+    const apus_variant *v =
+        apus_variant_find(caps, narrow, force, "matmul", variants, APUS_COUNT(variants), p);
+    tile_shape s = { 64, 64, 4, 4 };
+
+    if (!v || p->kind == APUS_TN || p->batch || p->n % 4 || !apusi_gpu_class(caps, p) ||
+        (v != &variants[COOP] && v != &variants[COOP_BF16] && v != &variants[TILE]))
+        return 1;
+    if (v == &variants[TILE])
+        s = tile_of(caps, p);
+    const uint32_t few = blocks_of(p, s.bm, s.bn), longest = (p->k + p->k2) / LEAST_PART;
+    uint32_t parts = few < FEW_BLOCKS ? 2 * FEW_BLOCKS / few : 1;
+    parts = parts > longest ? longest : parts;
+    return parts > MOST_PARTS ? MOST_PARTS : parts ? parts : 1;
+}
 
 bool apusi_matmul_alike(const apus_caps *caps, bool narrow, const char *force,
                         const apus_matmul_problem *p, const apus_matmul_problem *q)

@@ -20,6 +20,8 @@ typedef struct apus_matmul_problem {
     /* Of several products side by side (matmul_batch.h) m and n are the largest, k divides all. */
     uint32_t batch;            /* how many; 0: one */
     uint32_t whole_m, whole_n; /* divide every m, every n */
+    uint32_t parts;            /* most parts that the sum is divided into; 0, 1: it is not, */
+    apus_addr sums;            /* where their (parts, m, n) f32 lie */
 } apus_matmul_problem;
 
 /* The algorithms, at products of a layer of 4096 columns. */
@@ -37,6 +39,9 @@ void apusi_matmul_shape(apus_matmul_kind kind, const apus_tensor *a, const apus_
 struct apus_matmul_push apusi_matmul_push(const apus_lower *l, const apus_matmul_problem *p,
                                           const apus_tensor *a, const apus_tensor *b,
                                           const apus_tensor *y, float alpha);
+/* Into how many parts the sum is best divided, with the algorithm that is chosen; 1: it is not. */
+uint32_t apusi_matmul_parts(const apus_caps *caps, bool narrow, const char *force,
+                            const apus_matmul_problem *p);
 /* Whether two products take one algorithm with one tile, of those for several products. */
 bool apusi_matmul_alike(const apus_caps *caps, bool narrow, const char *force,
                         const apus_matmul_problem *p, const apus_matmul_problem *q);

@@ -35,6 +35,7 @@ layout(constant_id = 12) const uint A_TYPE = APUS_F32;
 layout(constant_id = 13) const uint Y_TYPE = APUS_F32;
 layout(constant_id = 14) const uint DUAL = 0; /* 1: chunks of the second product come behind */
 layout(constant_id = 16) const uint EDGES = APUS_MATMUL_ANY; /* matmul_load.glsl */
+layout(constant_id = 17) const uint PARTS = 0; /* 1: z is a part of the sum, a matrix of its own */
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
@@ -145,6 +146,7 @@ void stage()
 void store_fragment(uint from, uint m_at, uint n_at)
 {
     const uint lanes = LOCAL / (SUB_M * SUB_N);
+    const uint above = PARTS == 1 ? gl_WorkGroupID.z * p.m : 0; /* rows of the parts before */
 
     for (uint i = gl_SubgroupInvocationID; i < FM * FN / 4; i += lanes) {
         const uint m = m_at + 4 * i / FN, n = n_at + 4 * i % FN;
@@ -153,13 +155,13 @@ void store_fragment(uint from, uint m_at, uint n_at)
             continue;
         if (EDGES != APUS_MATMUL_ANY) {
             if (n < p.n)
-                matmul_store4(m, n / 4, y);
+                matmul_store4(above + m, n / 4, y);
             continue;
         }
         if (n < p.n)
-            matmul_store2(m, n, y.xy);
+            matmul_store2(above + m, n, y.xy);
         if (n + 2 < p.n)
-            matmul_store2(m, n + 2, y.zw);
+            matmul_store2(above + m, n + 2, y.zw);
     }
 }
 
@@ -175,13 +177,15 @@ void main()
     rows = KIND == APUS_MATMUL_TN ? p.m : min(live, p.m);
     sum_k = KIND == APUS_MATMUL_TN ? min(live, p.k) : p.k;
     first_k = (sum_k + BK - 1) / BK * BK;
-    const uint end = DUAL == 1 ? first_k + p.k2 : sum_k;
+    const uint all = DUAL == 1 ? first_k + p.k2 : sum_k;
+    const uint begin = PARTS == 1 ? gl_WorkGroupID.z * p.part : 0;
+    const uint end = PARTS == 1 ? min(begin + p.part, all) : all;
     if (m0 >= rows)
         return;
     [[unroll]] for (uint i = 0; i < SUB_ROWS * SUB_COLS; i++)
         sum[i] = coopmat<float, gl_ScopeSubgroup, FM, FN, gl_MatrixUseAccumulator>(0.0);
-    fetch(0);
-    for (uint k0 = 0; k0 < end; k0 += BK) {
+    fetch(begin);
+    for (uint k0 = begin; k0 < end; k0 += BK) {
         barrier();
         stage();
         barrier();

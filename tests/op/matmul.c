@@ -232,6 +232,48 @@ TEST(bias_and_accumulation)
     optest_run_stored(cases, APUS_COUNT(cases), 1u << 0 | 1u << 2);
 }
 
+/* ---- the sum in parts ---- */
+
+#define BLOCKS                                                                                     \
+    {                                                                                              \
+        "matmul:plain", "matmul:cpu", "matmul:tile"                                                \
+    }
+#define PARTS(text, force_, bits, kind_, m, n, k, type, ...)                                       \
+    {                                                                                              \
+        .name = text, .force = force_, .narrow = bits,                                             \
+        .params = &(const struct params) { .kind = kind_, __VA_ARGS__ },                           \
+        SHAPES(kind_, m, n, k, type)                                                               \
+    }
+
+/* Parts of as many chunks, a last one that is shorter, fewer chunks than parts, and one chunk. */
+TEST(sums_in_parts)
+{
+    static const struct params both = { .bias = true, .acc = true, .alpha = 0.5f, .parts = 3 };
+    optest cases[] = {
+        PARTS("two halves", BLOCKS, 0, APUS_NT, 37, 24, 128, APUS_F16, .parts = 2),
+        PARTS("the last is short", BLOCKS, 0, APUS_NT, 19, 68, 200, APUS_F32, .parts = 3),
+        PARTS("k of no whole chunks", BLOCKS, 0, APUS_NT, 33, 36, 104, APUS_BF16, .parts = 4),
+        PARTS("more parts than chunks", BLOCKS, 0, APUS_NT, 5, 12, 40, APUS_F32, .parts = 8),
+        PARTS("one chunk", BLOCKS, 0, APUS_NT, 9, 20, 16, APUS_F32, .parts = 4),
+        PARTS("blocks of four bits", BLOCKS, 0, APUS_NT, 70, 40, 288, APUS_Q4_0, .parts = 4),
+        PARTS("nn", BLOCKS, 0, APUS_NN, 21, 64, 96, APUS_Q8_0, .parts = 2, .alpha = 0.3f),
+        PARTS("on matrix cores", COOP_F16, 11, APUS_NT, 70, 72, 256, APUS_F16, .parts = 3),
+        PARTS("nn on matrix cores", COOP_BF16, 8, APUS_NN, 67, 64, 96, APUS_Q4_1, .parts = 3),
+        WITH("bias, added, scaled", BLOCKS, 0, 6, 12, 100, APUS_F16, both,
+             { "acc", APUS_F32, 2, { 6, 12 } }, { "bias", APUS_F32, 1, { 12 }, .fixed = true }),
+        WITH("the same on matrix cores", COOP_F16, 11, 6, 12, 100, APUS_F32, both,
+             { "acc", APUS_F32, 2, { 6, 12 } }, { "bias", APUS_F32, 1, { 12 }, .fixed = true }),
+    };
+    optest odd[] = {
+        PARTS("on matrix cores, odd", COOP_F16, 11, APUS_NT, 35, 36, 101, APUS_F32, .parts = 2),
+        PARTS("odd k", BLOCKS, 0, APUS_NT, 35, 36, 101, APUS_F32, .parts = 5),
+    };
+
+    optest_run(cases, APUS_COUNT(cases));
+    optest_run_stored(cases, APUS_COUNT(cases), 1u << 0 | 1u << 2);
+    optest_run(odd, APUS_COUNT(odd));
+}
+
 /* ---- a second product ---- */
 
 enum { IN_A2 = 2, IN_B2, IN_ACC };
@@ -240,6 +282,7 @@ struct second {
     apus_matmul_kind kind;
     float beta;
     bool acc;
+    uint32_t parts;
 };
 
 static void build_second(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs)
@@ -252,6 +295,7 @@ static void build_second(apus_graph *g, const optest *t, apus_tensor *const *in,
                                                   .a2 = in[IN_A2],
                                                   .b2 = in[IN_B2],
                                                   .beta = p->beta,
+                                                  .parts = p->parts,
                                                   .acc = p->acc ? in[IN_ACC] : NULL });
 }
 
@@ -281,7 +325,7 @@ static void define_second(const optest *t, const double *const *in, double **out
         add_product(t, in, 0, nt, 1, e / cols, e % cols, &out[0][e], &mag[0][e]);
         add_product(t, in, IN_A2, nt, (double)p->beta, e / cols, e % cols, &out[0][e], &mag[0][e]);
     }
-    *terms = t->in[0].dims[1] + t->in[IN_A2].dims[1] + 4;
+    *terms = t->in[0].dims[1] + t->in[IN_A2].dims[1] + 4 + p->parts;
 }
 
 #define SECOND(text, force_, bits, kind_, m, n, k, k2, type, ...)                                  \
@@ -321,6 +365,10 @@ TEST(second_product)
                .acc = true),
         SECOND("whole chunks on matrix cores", COOP_F16, 11, APUS_NT, 67, 72, 64, 8, APUS_F16,
                .beta = 2),
+        SECOND("in parts", BLOCKS, 0, APUS_NT, 37, 24, 64, 8, APUS_F16, .beta = 4, .acc = true,
+               .parts = 3),
+        SECOND("in parts on matrix cores", COOP_F16, 11, APUS_NT, 67, 36, 104, 8, APUS_F16,
+               .beta = 2, .parts = 2),
         SECOND("nn on matrix cores", COOP_BF16, 8, APUS_NN, 35, 64, 24, 16, APUS_Q4_0, .beta = 1),
     };
     optest_run(cases, APUS_COUNT(cases));

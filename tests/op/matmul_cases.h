@@ -11,9 +11,10 @@ struct params {
     apus_matmul_kind kind;
     bool bias, acc;
     float alpha;
-    bool wide;     /* the result is f32 */
-    apus_dtype to; /* or this; else it is as a */
-    bool ends;     /* factors beyond f16's largest number count as that */
+    bool wide;      /* the result is f32 */
+    apus_dtype to;  /* or this; else it is as a */
+    uint32_t parts; /* of the sum */
+    bool ends;      /* factors beyond f16's largest number count as that */
 };
 
 static inline void build(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs)
@@ -23,6 +24,7 @@ static inline void build(apus_graph *g, const optest *t, apus_tensor *const *in,
     outs[0] = apus_matmul(g, in[0], in[1],
                           &(apus_matmul_params) { .kind = p->kind,
                                                   .alpha = p->alpha,
+                                                  .parts = p->parts,
                                                   .out = p->wide ? APUS_F32
                                                          : p->to ? p->to
                                                                  : in[0]->dtype,
@@ -61,7 +63,7 @@ static inline void define(const optest *t, const double *const *in, double **out
             out[0][i * n + j] = sum;
             mag[0][i * n + j] = all;
         }
-    *terms = live_k + 3;
+    *terms = live_k + 3 + p->parts;
 }
 
 #define EXACT                                                                                      \

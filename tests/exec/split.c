@@ -1,0 +1,51 @@
+/* Which sums are divided into how many parts, on recorded devices. */
+#include "split.h"
+
+#include "classes.h"
+#include "harness.h"
+#include "matmul.h"
+
+/* Parts of the sum of `rows` rows with a matrix (n, k), both f16. */
+static uint32_t parts_on(const char *name, bool narrow, uint32_t rows, uint32_t n, uint32_t k)
+{
+    const apus_gpu_class *class;
+    apus_caps caps;
+    apus_graph g;
+    uint32_t parts = 0;
+
+    if (!CHECK_OK(apus_gpu_class_find(&class, name)) ||
+        !CHECK_OK(apusi_class_caps(&caps, class, 0)) || !CHECK_OK(apus_graph_init(&g)))
+        return 0;
+    apus_tensor *a = apus_graph_bound(&g, "a", APUS_F16, 2, (uint32_t[]) { rows, k }, 1 << 20);
+    apus_tensor *b = apus_graph_bound(&g, "b", APUS_F16, 2, (uint32_t[]) { n, k }, 1 << 30);
+    apus_matmul(&g, a, b, &(apus_matmul_params) { .kind = APUS_NT, .out = APUS_F16 });
+    if (CHECK_OK(apus_split(&g, &caps, narrow, "")))
+        parts = g.nodes[0]->n_out == 2 ? g.nodes[0]->out[1]->dims[0] : 1;
+    apus_graph_release(&g);
+    return parts;
+}
+
+/* Blocks of 64 x 64 on matrix cores: 16 of 32 rows with 1024 columns, where 64 keep a GPU busy. */
+TEST(few_blocks_and_a_long_sum_are_divided)
+{
+    CHECK_EQ_U64(parts_on("ada", true, 32, 1024, 8192), 8);
+    CHECK_EQ_U64(parts_on("ada", true, 32, 1024, 4096), 8);
+    CHECK_EQ_U64(parts_on("ada", true, 32, 1024, 2048), 4);
+    CHECK_EQ_U64(parts_on("ada", true, 32, 3072, 8192), 2);
+    CHECK_EQ_U64(parts_on("navi31", true, 48, 1024, 2048), 4);
+}
+
+/* Without them tiles become smaller first: 32 of 32 x 32. */
+TEST(tiles_are_divided_when_they_are_small)
+{
+    CHECK_EQ_U64(parts_on("polaris10", false, 32, 1024, 4096), 4);
+    CHECK_EQ_U64(parts_on("polaris10", false, 32, 2048, 4096), 1);
+}
+
+TEST(others_are_not)
+{
+    CHECK_EQ_U64(parts_on("ada", true, 32, 1024, 1020), 1);  /* short */
+    CHECK_EQ_U64(parts_on("ada", true, 512, 4096, 4096), 1); /* enough blocks */
+    CHECK_EQ_U64(parts_on("ada", true, 8, 1024, 4096), 1);   /* few rows: one subgroup a row of b */
+    CHECK_EQ_U64(parts_on("lavapipe", false, 32, 1024, 4096), 1);
+}
