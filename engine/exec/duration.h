@@ -1,6 +1,7 @@
 /* duration.h - how long a list of dispatches would take on a class of devices: for each the longer
  * of its arithmetic and its memory traffic, by the peaks of the class (gpu/classes.def) and what
- * kernels of its kind reach of them (efficiency.def), and what a dispatch costs besides. */
+ * kernels of its kind reach of them (efficiency.def), or of what crosses the bus to the host's
+ * memory if that is longer, and what a dispatch costs besides. */
 #ifndef APUSI_DURATION_H
 #define APUSI_DURATION_H
 

@@ -180,7 +180,6 @@ static apus_status create_device(apus_gpu *gpu)
     volkLoadDeviceTable(&gpu->vk, gpu->device);
     gpu->vk.vkGetDeviceQueue(gpu->device, p->family, 0, &gpu->queue);
     gpu->vk.vkGetDeviceQueue(gpu->device, p->copy_family, p->copy_index, &gpu->upload.queue);
-    vkGetPhysicalDeviceMemoryProperties(p->handle, &gpu->memory);
     return APUS_OK;
 }
 
@@ -228,6 +227,7 @@ apus_status apus_gpu_create(apus_gpu **out, const apus_gpu_params *params)
     APUS_TRY(apusi_physical_list(&gpu->instance, &all, &n));
     APUS_TRY(choose(wanted, all, n, &at));
     gpu->physical = all[at];
+    vkGetPhysicalDeviceMemoryProperties(gpu->physical.handle, &gpu->memory);
     gpu->staged = !gpu->physical.caps.integrated || apus_env_on(APUS_STAGED);
     if (!gpu->staged) { /* nothing is uploaded */
         gpu->physical.copy_family = gpu->physical.family;

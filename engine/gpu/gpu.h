@@ -41,6 +41,9 @@ typedef enum apus_memory {
     APUS_MEMORY_DEVICE,
     /* Host-visible, coherent, cached if there is such: staging, step ring, read-back. */
     APUS_MEMORY_HOST,
+    /* The host's, for much that the device reads over a bus: as APUS_MEMORY_HOST, but written and
+     * read by apus_buffer_write and apus_buffer_read: a device that counts has no bytes of it. */
+    APUS_MEMORY_AWAY,
 } apus_memory;
 
 typedef struct apus_buffer {
@@ -69,6 +72,9 @@ typedef struct apus_gpu_usage {
     uint64_t device, device_peak, host, host_peak;
 } apus_gpu_usage;
 apus_gpu_usage apus_gpu_memory(const apus_gpu *gpu);
+/* Bytes of the host's memory that buffers can have by the driver's word; UINT64_MAX: nothing is
+ * known of it. */
+uint64_t apus_gpu_host_heap(const apus_gpu *gpu);
 
 /* ---- kernels ---- */
 

@@ -184,12 +184,13 @@ static apus_status allocate(apus_gpu *gpu, apusi_buffer *b, apus_memory kind, co
 
 /* A buffer of a device that only counts: its bytes and an address; host memory is there, since it
  * is small and written to by pointer. */
-static apus_status count_buffer(apus_gpu *gpu, apusi_buffer *b, const char *name)
+static apus_status count_buffer(apus_gpu *gpu, apusi_buffer *b, apus_memory memory,
+                                const char *name)
 {
     b->allocated = apus_round_up(b->pub.bytes, APUSI_ADDRESS_ALIGN);
     if (b->allocated > gpu->physical.caps.max_alloc)
         return too_large(gpu, b->allocated, name);
-    if (!b->device && !(b->pub.host = apus_calloc(b->pub.bytes, 1)))
+    if (memory == APUS_MEMORY_HOST && !(b->pub.host = apus_calloc(b->pub.bytes, 1)))
         return APUS_ERR_MEMORY;
     gpu->next_address += APUSI_ADDRESS_ALIGN;
     b->pub.address = gpu->next_address;
@@ -251,7 +252,7 @@ apus_status apus_buffer_create(apus_gpu *gpu, apus_buffer *out, uint64_t bytes, 
         info.size += APUSI_ADDRESS_ALIGN;
     }
     if (gpu->count_only)
-        APUS_TRY(count_buffer(gpu, b, name));
+        APUS_TRY(count_buffer(gpu, b, memory, name));
     else if (b->pub.host)
         b->pub.host = (char *)b->pub.host + b->shift;
     APUS_TRY(insert_live(gpu, b));
@@ -288,6 +289,19 @@ void apus_buffer_destroy(apus_gpu *gpu, apus_buffer *buffer)
 apus_gpu_usage apus_gpu_memory(const apus_gpu *gpu)
 {
     return gpu->usage;
+}
+
+uint64_t apus_gpu_host_heap(const apus_gpu *gpu)
+{
+    uint64_t most = 0;
+
+    for (uint32_t i = 0; i < gpu->memory.memoryHeapCount; i++) {
+        const VkMemoryHeap *heap = &gpu->memory.memoryHeaps[i];
+        const uint64_t bytes = apusi_heap_bytes(&gpu->physical.caps, heap->size);
+        if (!(heap->flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) && bytes > most)
+            most = bytes;
+    }
+    return most ? most : UINT64_MAX;
 }
 
 static apus_status open_staging(apus_gpu *gpu)

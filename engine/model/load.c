@@ -1,5 +1,5 @@
-/* load.c - weights from files into device memory: formats are kept, blocks re-laid into planes,
- * rotary pairs put half a head apart, vectors widened to f32. */
+/* load.c - weights from files into memory of the device, or the host's: formats are kept, blocks
+ * re-laid into planes, rotary pairs put half a head apart, vectors widened to f32. */
 #include "load.h"
 
 #include "half.h"
@@ -156,7 +156,7 @@ static apus_status lay_out(apus_model *m, const apus_file_tensor **files, uint64
         return APUS_ERR_MEMORY;
     for (uint32_t i = 0; i < s.n; i++, m->n_slabs++)
         APUS_FORWARD(apus_buffer_create(m->gpu, &m->slabs[i], s.bytes[i],
-                                        s.on_host[i] ? APUS_MEMORY_HOST : APUS_MEMORY_DEVICE,
+                                        s.on_host[i] ? APUS_MEMORY_AWAY : APUS_MEMORY_DEVICE,
                                         s.on_host[i] ? "weights of the host" : "weights"));
     return APUS_OK;
 }

@@ -142,6 +142,9 @@ static apus_status open_numbers(apus_model *m, const char *path, const apus_mode
     m->dims =
         (apus_net_dims) { c->hidden, c->layers, c->heads,   c->kv_heads,       c->head_dim,
                           c->ffn,    c->vocab,  c->rms_eps, c->sliding_window, c->window_from };
+    m->host_layers = params->train_all                      ? 0
+                     : params->host_layers < m->dims.layers ? params->host_layers
+                                                            : m->dims.layers;
     m->max_positions = params->max_positions ? params->max_positions
                        : c->max_pos < 8192   ? c->max_pos
                                              : 8192;
@@ -179,7 +182,6 @@ apus_status apus_model_open(apus_model **out, const char *path, const apus_model
     if (!m)
         return APUS_ERR_MEMORY;
     m->train_all = params->train_all;
-    m->host_layers = params->train_all ? 0 : params->host_layers;
     APUS_TRY(open_numbers(m, path, params));
     APUS_TRY(choose_formats(m, params));
     if (!params->no_device) {

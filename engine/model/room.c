@@ -6,8 +6,11 @@
 void apus_room_of(apus_room *out, const apus_model *model)
 {
     const apus_caps *caps = apus_gpu_caps(model->gpu);
+    const uint64_t reached = apus_gpu_host_heap(model->gpu);
 
     *out = (apus_room) { .heap = caps->heap, .free = apus_host_free(), .shared = caps->integrated };
+    if (!out->shared && out->free > reached)
+        out->free = reached;
     memcpy(out->name, caps->name, sizeof(out->name));
 }
 
@@ -29,4 +32,21 @@ const char *apus_room_short(const apus_room *r, uint64_t device, uint64_t host, 
     *needed = device > r->heap ? device : host;
     *there = device > r->heap ? r->heap : r->free;
     return device > r->heap ? r->name : "the host";
+}
+
+apus_status apus_fewest(uint32_t *n, apus_status (*fits)(void *user, uint32_t n, bool *ok),
+                        void *user)
+{
+    uint32_t few = 0, enough = *n;
+
+    while (enough - few > 1) {
+        const uint32_t middle = few + (enough - few) / 2;
+        bool ok;
+
+        APUS_FORWARD(fits(user, middle, &ok));
+        enough = ok ? middle : enough;
+        few = ok ? few : middle;
+    }
+    *n = enough;
+    return APUS_OK;
 }

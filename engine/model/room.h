@@ -19,4 +19,9 @@ bool apus_room_fits(const apus_room *room, uint64_t device, uint64_t host);
 const char *apus_room_short(const apus_room *room, uint64_t device, uint64_t host, uint64_t *needed,
                             uint64_t *there);
 
+/* The fewest of something with which a run fits, where more of it never take more: with none it
+ * does not, with *n it does. */
+apus_status apus_fewest(uint32_t *n, apus_status (*fits)(void *user, uint32_t n, bool *ok),
+                        void *user);
+
 #endif

@@ -459,7 +459,7 @@ static const apus_op_problem problems[] = {
 const apus_op_choices apusi_matmul_choices = { variants, APUS_COUNT(variants), problems,
                                                APUS_COUNT(problems) };
 
-/* Fewer blocks than keep a GPU busy, and a long sum.  Large tiles are taken where there are many. */
+/* Fewer blocks than keep a GPU busy, and a long sum.  Large tiles are for many blocks. */
 uint32_t apusi_matmul_parts(const apus_caps *caps, bool narrow, const char *force,
                             const apus_matmul_problem *p)
 {

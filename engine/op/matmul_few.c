@@ -6,9 +6,10 @@
  *   vec_cpu  on CPU drivers: lanes along N, loads of 16 bytes
  *
  * All may have a gate beside what it gates, and all but vec_cpu normalize a on the way. */
+#include "fetch.h"
 #include "matmul_problem.h"
 
-#define MOST_M 8
+#define MOST_M APUS_FETCH_ROWS /* each matrix is read once */
 
 void apusi_few_one(apusi_few *few, const struct apus_matmul_push *push)
 {

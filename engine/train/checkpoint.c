@@ -37,16 +37,18 @@ static apus_status write_optimizer(const apusi_trainer *t, const char *folder)
         return APUS_ERR_MEMORY;
     for (size_t i = 0; i < n; i++) {
         const apus_buffer *b = all[i].buffer;
-        data[i] = apus_alloc(b->bytes);
-        if (!data[i])
-            APUS_TRY(APUS_ERR_MEMORY);
-        APUS_TRY(apus_buffer_read(t->model->gpu, b, 0, data[i], b->bytes));
+        if (!b->host) {
+            data[i] = apus_alloc(b->bytes);
+            if (!data[i])
+                APUS_TRY(APUS_ERR_MEMORY);
+            APUS_TRY(apus_buffer_read(t->model->gpu, b, 0, data[i], b->bytes));
+        }
         e[i] = (apus_safetensors_entry) {
             .name = all[i].name,
             .dtype = all[i].dtype,
             .n_dims = 1,
             .dims = { b->bytes / apus_dtype_of(all[i].dtype)->block_bytes },
-            .data = data[i],
+            .data = b->host ? b->host : data[i],
         };
     }
     APUS_TRY(apus_safetensors_write(path, e, n, NULL, 0));

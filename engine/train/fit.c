@@ -297,6 +297,8 @@ static void advise(const apusi_trainer *t, const trial *base, uint64_t most, apu
     if (base->params.full) {
         x = *base;
         x.params.full = all.params.full = false;
+        x.host_layers = all.host_layers = base->host_moments ? ALL_LAYERS : 0;
+        x.host_moments = all.host_moments = false;
         good |= tried(t, &x, UINT64_MAX, "--tuner_type lora", advice);
     }
     for (size_t i = 0; i < APUS_COUNT(formats) && !base->params.full; i++) {
@@ -342,25 +344,37 @@ static apus_status does_not_fit(const apusi_trainer *t, const trial *base, const
     return st;
 }
 
-/* The least *what (layers to recompute, pairs, layers of the host) with which the run fits, or fits
- * easily; with 0 it does not, with `enough` it does: more take less memory. */
-static apus_status fewest(const apusi_trainer *t, trial *x, uint32_t *what, uint32_t enough,
-                          bool easily)
-{
-    uint32_t few = 0;
-    need n;
-    apus_room r = { 0 };
+/* What is searched for: how much of *what a trial needs to fit. */
+typedef struct search {
+    const apusi_trainer *t;
+    trial *x;
+    uint32_t *what; /* layers to recompute, pairs, layers of the host */
+    bool easily;    /* that a quarter is left is asked for */
+    bool device;    /* the host is not looked at */
+} search;
 
-    while (enough - few > 1) {
-        *what = few + (enough - few) / 2;
-        APUS_FORWARD(count(t, x, &n, &r));
-        if (easily ? n.easily : n.fits)
-            enough = *what;
-        else
-            few = *what;
-    }
-    *what = enough;
+static apus_status search_fits(void *user, uint32_t n, bool *ok)
+{
+    const search *s = user;
+    apus_room r = { 0 };
+    need got;
+
+    *s->what = n;
+    APUS_FORWARD(count(s->t, s->x, &got, &r));
+    const uint64_t device = s->easily ? got.device / 3 * 4 : got.device;
+    *ok = s->device ? got.status == APUS_OK && apus_room_fits(&r, device, 0)
+                    : (s->easily ? got.easily : got.fits);
     return APUS_OK;
+}
+
+/* The least *what with which it fits; *what has enough. */
+static apus_status fewest(search s, need *n, apus_room *r)
+{
+    uint32_t enough = *s.what;
+
+    APUS_FORWARD(apus_fewest(&enough, search_fits, &s));
+    *s.what = enough;
+    return count(s.t, s.x, n, r);
 }
 
 /* All layers are recomputed, and the run does not fit easily: as few pairs as make it fit, easily
@@ -372,7 +386,7 @@ static apus_status fewest_pairs(const apusi_trainer *t, trial *x, need *n, apus_
     x->pairs = n->layers / 2;
     APUS_FORWARD(count(t, x, n, r));
     if (n->status == APUS_OK && (n->easily || (n->fits && !without.fits)))
-        return fewest(t, x, &x->pairs, x->pairs, n->easily);
+        return fewest((search) { t, x, &x->pairs, n->easily, false }, n, r);
     if (without.fits || n->device >= without.device || n->status != APUS_OK) {
         x->pairs = 0;
         *n = without;
@@ -380,34 +394,47 @@ static apus_status fewest_pairs(const apusi_trainer *t, trial *x, need *n, apus_
     return APUS_OK;
 }
 
-/* Leave with the host what of a trial may stay there: the optimizer's state, or projections. */
-static void all_to_host(trial *x, uint32_t layers)
-{
-    if (x->params.full)
-        x->host_moments = true;
-    else
-        x->host_layers = layers;
-}
-
 /* It does not fit a device with memory of its own: the optimizer's state, or the projections of as
- * few layers as help, stay in the host's.  To bring these over a bus takes less time than to run
- * layers once more, so pairs of layers come last. */
+ * few layers as help, stay in the host's. */
 static apus_status to_host(const apusi_trainer *t, trial *x, need *n, apus_room *r)
 {
-    trial y = *x;
-    need m;
+    const trial before = *x;
+    const need without = *n;
 
-    all_to_host(&y, n->layers);
-    for (y.pairs = 0;; y.pairs = x->pairs) {
-        APUS_FORWARD(count(t, &y, &m, r));
-        if (m.fits || y.pairs == x->pairs)
-            break;
-    }
-    if (!m.fits && (m.status != APUS_OK || m.device >= n->device))
+    x->host_moments = x->params.full;
+    x->host_layers = x->params.full ? 0 : n->layers;
+    APUS_FORWARD(count(t, x, n, r));
+    if (n->status != APUS_OK || n->device >= without.device) {
+        *x = before;
+        *n = without;
         return APUS_OK;
-    *x = y;
-    *n = m;
-    return m.fits && !y.params.full ? fewest(t, x, &x->host_layers, n->layers, n->easily) : APUS_OK;
+    }
+    if (x->params.full || !apus_room_fits(r, n->device, 0))
+        return APUS_OK;
+    const bool easily = apus_room_fits(r, n->device / 3 * 4, 0);
+    return fewest((search) { t, x, &x->host_layers, easily, true }, n, r);
+}
+
+/* Layers are recomputed, then left with the host, then recomputed twice: to bring them over a bus
+ * takes less time than to run them once more. */
+static apus_status make_fit(const apusi_trainer *t, trial *x, need *n, apus_room *r)
+{
+    const bool as_needed = t->p->recompute == APUS_RECOMPUTE_FIT;
+
+    if (as_needed && !n->easily) {
+        x->recompute = ALL_LAYERS;
+        APUS_FORWARD(count(t, x, n, r));
+        if (n->easily) {
+            x->recompute = n->layers;
+            return fewest((search) { t, x, &x->recompute, true, false }, n, r);
+        }
+    }
+    if (!n->fits && !r->shared)
+        APUS_FORWARD(to_host(t, x, n, r));
+    /* What was left with the host, and made it fit, was meant to leave a quarter if it can. */
+    if (as_needed && (!n->fits || (!n->easily && !x->host_layers && !x->host_moments)))
+        APUS_FORWARD(fewest_pairs(t, x, n, r));
+    return APUS_OK;
 }
 
 apus_status apusi_fit_check(apusi_trainer *t)
@@ -423,16 +450,7 @@ apus_status apusi_fit_check(apusi_trainer *t)
     char *why;
 
     APUS_FORWARD(count(t, &base, &n, &r));
-    if (how == APUS_RECOMPUTE_FIT && !n.easily) {
-        base.recompute = ALL_LAYERS;
-        APUS_FORWARD(count(t, &base, &n, &r));
-        if (n.easily)
-            APUS_FORWARD(fewest(t, &base, &base.recompute, n.layers, true));
-        else
-            APUS_FORWARD(fewest_pairs(t, &base, &n, &r));
-    }
-    if (!n.fits && !r.shared)
-        APUS_FORWARD(to_host(t, &base, &n, &r));
+    APUS_FORWARD(make_fit(t, &base, &n, &r));
     t->recompute = base.recompute;
     t->pairs = base.pairs;
     t->host_layers = base.host_layers;

@@ -8,6 +8,7 @@
 
 #include "cache.h"
 #include "duration.h"
+#include "room.h"
 #include "session.h"
 #include "trainer_internal.h"
 
@@ -252,27 +253,29 @@ fail:
     return st;
 }
 
-/* As few layers of the host's as make it fit, or none. */
+static apus_status inference_fits(void *user, uint32_t host_layers, bool *ok)
+{
+    forecasting *f = user;
+
+    APUS_FORWARD(infer_with(f, host_layers));
+    *ok = f->out->inference.fits;
+    return APUS_OK;
+}
+
+/* With as few layers of the host's as make it fit, or none. */
 static apus_status forecast_inference(forecasting *f)
 {
-    const apus_forecast_inference *x = &f->out->inference;
-    uint32_t few = 0;
+    bool ok;
 
-    APUS_FORWARD(infer_with(f, 0));
-    uint32_t enough = x->layers;
-    if (x->fits || f->out->shared)
+    APUS_FORWARD(inference_fits(f, 0, &ok));
+    uint32_t layers = f->out->inference.layers;
+    if (ok || f->out->shared)
         return APUS_OK;
-    APUS_FORWARD(infer_with(f, enough));
-    if (!x->fits)
+    APUS_FORWARD(inference_fits(f, layers, &ok));
+    if (!ok)
         return infer_with(f, 0);
-    while (enough - few > 1) {
-        const uint32_t middle = few + (enough - few) / 2;
-
-        APUS_FORWARD(infer_with(f, middle));
-        enough = x->fits ? middle : enough;
-        few = x->fits ? few : middle;
-    }
-    return infer_with(f, enough);
+    APUS_FORWARD(apus_fewest(&layers, inference_fits, f));
+    return infer_with(f, layers);
 }
 
 apus_status apus_forecast_make(apus_forecast *out, const apus_forecast_params *params)

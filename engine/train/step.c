@@ -21,7 +21,7 @@ static apus_status make_buffers(apus_train_step *s)
         apus_buffer_create(gpu, &s->state, 4 * APUS_STATE_WORDS, APUS_MEMORY_HOST, "train state"));
     APUS_FORWARD(
         apusi_moments_create(&s->moments, s->model, s->params.adapters, s->params.optim,
-                             s->params.host_moments ? APUS_MEMORY_HOST : APUS_MEMORY_DEVICE, s->n));
+                             s->params.host_moments ? APUS_MEMORY_AWAY : APUS_MEMORY_DEVICE, s->n));
     memset(s->state.host, 0, 4 * APUS_STATE_WORDS);
     return APUS_OK;
 }

@@ -141,7 +141,7 @@ static apus_tensor *moment(const apusi_moments *m, apus_graph *g, const char *na
     apus_tensor *t = vector(g, name, dtype, b);
 
     if (t)
-        t->place.host = m->memory == APUS_MEMORY_HOST;
+        t->place.host = m->memory == APUS_MEMORY_AWAY;
     return t;
 }
 

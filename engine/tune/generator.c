@@ -163,15 +163,22 @@ static apus_status count_like(need *out, const apus_model *like, const apus_gene
                  p);
 }
 
-/* Whether it fits with so many layers' projections in the host's memory. */
-static apus_status fits_with(bool *fits, need *n, uint32_t layers, const char *path,
-                             const apus_model_params *open, const apus_generator_params *p)
-{
-    apus_model_params params = *open;
+/* A model and a generator with the projections of so many layers in the host's memory. */
+typedef struct away {
+    const char *path;
+    apus_model_params open;
+    const apus_generator_params *p;
+    need n; /* of the last try */
+} away;
 
-    params.host_layers = layers;
-    const apus_status st = count(n, path, &params, p);
-    *fits = st == APUS_OK && apus_room_fits(&n->room, n->use.device_peak, n->use.host_peak);
+/* Whether the device has room for its part. */
+static apus_status device_fits(void *user, uint32_t layers, bool *ok)
+{
+    away *x = user;
+
+    x->open.host_layers = layers;
+    const apus_status st = count(&x->n, x->path, &x->open, x->p);
+    *ok = st == APUS_OK && apus_room_fits(&x->n.room, x->n.use.device_peak, 0);
     return st == APUS_ERR_MEMORY ? APUS_OK : st;
 }
 
@@ -179,25 +186,19 @@ static apus_status fits_with(bool *fits, need *n, uint32_t layers, const char *p
 static apus_status fewest_layers(uint32_t *out, const char *path, const apus_model_params *open,
                                  const apus_generator_params *p)
 {
-    need n;
-    bool fits;
-    uint32_t few = 0;
+    away x = { .path = path, .open = *open, .p = p };
+    bool ok;
 
     *out = 0;
-    APUS_FORWARD(fits_with(&fits, &n, 0, path, open, p));
-    uint32_t enough = n.layers;
-    if (fits || n.room.shared)
+    APUS_FORWARD(device_fits(&x, 0, &ok));
+    uint32_t layers = x.n.layers;
+    if (ok || x.n.room.shared)
         return APUS_OK;
-    APUS_FORWARD(fits_with(&fits, &n, enough, path, open, p));
-    while (fits && enough - few > 1) {
-        const uint32_t middle = few + (enough - few) / 2;
-        bool good;
-
-        APUS_FORWARD(fits_with(&good, &n, middle, path, open, p));
-        enough = good ? middle : enough;
-        few = good ? few : middle;
-    }
-    *out = fits ? enough : 0;
+    APUS_FORWARD(device_fits(&x, layers, &ok));
+    if (!ok)
+        return APUS_OK;
+    APUS_FORWARD(apus_fewest(&layers, device_fits, &x));
+    *out = layers;
     return APUS_OK;
 }
 
@@ -264,39 +265,42 @@ apus_status apus_generator_plan(apus_generator_fit *out, const apus_model *model
     return APUS_OK;
 }
 
-/* Whether a generator fits beside a model that is there.  Where that takes less than half of the
- * device's memory, nothing is counted: a start is not to take longer. */
-static apus_status fits_beside(bool *fits, const apus_model *model, const apus_generator_params *p)
+/* Whether a generator of one prompt at once fits beside a model that is there.  Where that and a
+ * cache take less than half of the device's memory, nothing is counted: a start is not to take
+ * longer. */
+static apus_status fits_beside(bool *fits, const apus_model *m, const apus_generator_params *p)
 {
-    const apus_memory_use now = apus_model_memory(model);
+    const apus_net_dims *d = &m->dims;
+    const bool shorter = p->max_length && p->max_length < m->max_positions;
+    const uint64_t cache =
+        apus_cache_bytes(d->layers, d->kv_heads * d->head_dim,
+                         shorter ? p->max_length : m->max_positions, m->types.cache);
     apus_generator_fit fit;
     apus_room room;
 
-    apus_room_of(&room, model);
-    *fits = room.shared || now.device < room.heap / 2;
+    apus_room_of(&room, m);
+    *fits = room.shared || apus_model_memory(m).device + cache < room.heap / 2;
     if (*fits)
         return APUS_OK;
-    APUS_FORWARD(apus_generator_plan(&fit, model, p));
+    APUS_FORWARD(apus_generator_plan(&fit, m, p));
     *fits = fit.batch > 0;
     return APUS_OK;
 }
 
 apus_status apus_generator_model(apus_model **out, const char *path, const apus_model_params *model,
-                                 const apus_generator_params *p)
+                                 const apus_generator_params *params)
 {
-    apus_model_params params = *model;
+    apus_model_params open = *model;
+    apus_generator_params p = *params;
     bool fits = false;
-    apus_status st = apus_model_open(out, path, &params);
+    apus_status st = apus_model_open(out, path, &open);
 
-    if (st != APUS_OK && st != APUS_ERR_MEMORY)
-        return st;
+    p.batch = 1;
     if (st == APUS_OK)
-        st = fits_beside(&fits, *out, p);
-    if (fits)
-        return APUS_OK;
-    apus_model_close(out);
-    if (st != APUS_OK && st != APUS_ERR_MEMORY)
+        st = fits_beside(&fits, *out, &p);
+    if (fits || (st != APUS_OK && st != APUS_ERR_MEMORY))
         return st;
-    APUS_FORWARD(fewest_layers(&params.host_layers, path, &params, p));
-    return apus_model_open(out, path, &params);
+    apus_model_close(out);
+    APUS_FORWARD(fewest_layers(&open.host_layers, path, model, &p));
+    return apus_model_open(out, path, &open);
 }

@@ -17,8 +17,9 @@ typedef struct chain {
     apus_plan *plan;
 } chain;
 
-/* x through LAYERS products and back, with `rows` rows; the matrices lie with the host or not. */
-static bool chain_make(chain *c, uint32_t rows, bool host)
+/* x through LAYERS products and back, with `rows` rows; the first `host` matrices lie with the
+ * host. */
+static bool chain_make(chain *c, uint32_t rows, uint32_t host)
 {
     *c = (chain) { 0 };
     if (!CHECK_OK(apus_graph_init(&c->g)))
@@ -33,7 +34,7 @@ static bool chain_make(chain *c, uint32_t rows, bool host)
         c->w[i] = store_tensor(&c->s, &c->g, "w", D, D, 0.3f);
         if (!c->w[i])
             return false;
-        c->w[i]->place.host = host;
+        c->w[i]->place.host = i < host;
         c->y = linear(&c->g, c->y, c->w[i]);
     }
     if (!c->y)
@@ -75,7 +76,7 @@ TEST(products_read_copies_made_beside_the_product_before)
         return;
     for (int host = 0; host < 2; host++) {
         chain c;
-        if (chain_make(&c, APUS_FETCH_ROWS + 1, host)) {
+        if (chain_make(&c, APUS_FETCH_ROWS + 1, host ? LAYERS : 0)) {
             CHECK_EQ_U64(copies(&c), host ? 2 * LAYERS : 0);
             scratch[host] = apus_plan_about(c.plan)->scratch_bytes;
             CHECK_OK(apus_plan_run(c.plan, NULL));
@@ -107,7 +108,24 @@ TEST(few_rows_read_in_place)
 
     if (!optest_exec())
         return;
-    if (chain_make(&c, APUS_FETCH_ROWS, true))
+    if (chain_make(&c, APUS_FETCH_ROWS, LAYERS))
         CHECK_EQ_U64(copies(&c), 0);
+    chain_release(&c);
+}
+
+/* The copy for the gradient waits for the product right before, not for the last that had one. */
+TEST(a_copy_is_not_made_early)
+{
+    chain c;
+
+    if (!optest_exec())
+        return;
+    if (chain_make(&c, APUS_FETCH_ROWS + 1, 1)) {
+        CHECK_EQ_U64(copies(&c), 2);
+        CHECK_EQ_U64(c.g.n_nodes, 2 * LAYERS + 2);
+        CHECK(c.g.nodes[0]->op == &apus_op_fetch);
+        /* All products but the last two, then the copy beside the last but one. */
+        CHECK(c.g.nodes[2 * LAYERS - 1]->op == &apus_op_fetch);
+    }
     chain_release(&c);
 }

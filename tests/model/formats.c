@@ -131,7 +131,7 @@ static char *make(bool decoded)
 }
 
 /* Logits of all tokens together, then of the last one again, alone, into row TOKENS. */
-static bool logits(const char *path, const char *force, float *z)
+static bool logits(const char *path, const char *force, uint32_t host_layers, float *z)
 {
     apus_model *m = NULL;
     apus_session *s = NULL;
@@ -141,7 +141,9 @@ static bool logits(const char *path, const char *force, float *z)
 
     for (uint32_t i = 0; i < TOKENS; i++)
         ids[i] = i * 7 % VOCAB;
-    if (CHECK_OK(apus_model_open(&m, path, &(apus_model_params) { .torch_dtype = "float32" })) &&
+    if (CHECK_OK(apus_model_open(
+            &m, path,
+            &(apus_model_params) { .torch_dtype = "float32", .host_layers = host_layers })) &&
         CHECK_OK(
             apus_session_create(&s, m, &(apus_session_params) { .tokens = 64, .force = force }))) {
         apus_session_item item = {
@@ -168,7 +170,7 @@ static void check_twins(const char *force)
     float *z = apus_calloc(2 * N, sizeof(float));
     double most = 0, worst = 0;
 
-    if (logits(blocks, force, z) && logits(decoded, NULL, z + N)) {
+    if (logits(blocks, force, 0, z) && logits(decoded, NULL, 0, z + N)) {
         for (uint32_t i = 0; i < N; i++) {
             most = fmax(most, fabs((double)z[N + i]));
             worst = fmax(worst, fabs((double)z[i] - (double)z[N + i]));
@@ -190,6 +192,19 @@ TEST(blocks_and_their_values)
 TEST(blocks_and_their_values_by_algorithms_of_gpus)
 {
     check_twins("matmul:vec,matmul:tile");
+}
+
+/* Copies of blocks, and a table of tokens that is read where it lies: the same bits. */
+TEST(blocks_of_the_host_give_the_same_logits)
+{
+    enum { N = (TOKENS + 1) * VOCAB };
+    char *path = make(false);
+    float *z = apus_calloc(2 * N, sizeof(float));
+
+    if (CHECK(z != NULL) && logits(path, NULL, 0, z) && logits(path, NULL, LAYERS, z + N))
+        CHECK(z[0] != 0 && !memcmp(z, z + N, N * sizeof(float)));
+    apus_free(z);
+    apus_free(path);
 }
 
 TEST(inspect_lists_each_format)

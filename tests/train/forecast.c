@@ -218,6 +218,59 @@ TEST(weights_that_do_not_fit_stay_with_the_host)
     apus_forecast_release(&f);
 }
 
+/* With 2 GiB all projections stay there, and still some layers run twice. */
+TEST(pairs_come_after_the_host)
+{
+    apus_forecast_params params = qlora_8b();
+    apus_forecast f;
+
+    params.train.class_memory = 2 * GIB;
+    REQUIRE_OK(apus_forecast_make(&f, &params));
+    CHECK(f.training.fits && f.training.device <= 2 * GIB);
+    CHECK_EQ_U64(f.training.host_layers, 32);
+    CHECK(f.training.twice > 0 && f.training.twice <= 16);
+    apus_forecast_release(&f);
+    params.train.class_memory = 5 * GIB; /* a quarter is left where that can be had */
+    REQUIRE_OK(apus_forecast_make(&f, &params));
+    CHECK(f.training.fits && f.training.device <= 15 * GIB / 4);
+    CHECK(f.training.host_layers > 0 && f.training.host_layers < 32 && f.training.twice == 0);
+    apus_forecast_release(&f);
+}
+
+/* Full fine-tuning of the tiny model where its optimizer's state has no room: that stays with the
+ * host.  With less, nothing helps, and what is tried in its place leaves the weights there. */
+TEST(the_optimizer_stays_with_the_host)
+{
+    static char model[1024];
+    apus_forecast whole, f;
+
+    snprintf(model, sizeof(model), "%s", harness_fixture("tiny"));
+    apus_forecast_params params = { .train = { .model = model,
+                                               .device_class = "turing",
+                                               .max_length = 40,
+                                               .full = true,
+                                               .lora_rank = 4, /* of what is tried in its place */
+                                               .lora_alpha = 8,
+                                               .batch = 1,
+                                               .recompute = APUS_RECOMPUTE_ALL } };
+    REQUIRE_OK(apus_forecast_make(&whole, &params));
+    CHECK(whole.training.optimizer > 0 && whole.training.host_optimizer == 0);
+    params.train.class_memory = whole.training.device - whole.training.optimizer / 2;
+    REQUIRE_OK(apus_forecast_make(&f, &params));
+    CHECK(f.training.fits && f.training.optimizer == 0 && f.training.host_layers == 0);
+    CHECK_EQ_U64(f.training.host_optimizer, whole.training.optimizer);
+    CHECK_EQ_U64(f.training.device + whole.training.optimizer, whole.training.device);
+    CHECK_EQ_U64(f.training.host, whole.training.host + whole.training.optimizer);
+    CHECK(f.training.update.seconds > whole.training.update.seconds);
+    apus_forecast_release(&f);
+    params.train.class_memory = whole.training.gradients;
+    REQUIRE_OK(apus_forecast_make(&f, &params));
+    CHECK(!f.training.fits && f.training.advice &&
+          strstr(f.training.advice, "--tuner_type lora: ") != NULL);
+    apus_forecast_release(&f);
+    apus_forecast_release(&whole);
+}
+
 /* Without the flag as many layers run again as the memory asks for, as in a run. */
 TEST(layers_are_recomputed_as_the_memory_asks)
 {

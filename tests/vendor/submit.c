@@ -167,8 +167,12 @@ TEST(weights_that_do_not_fit_stay_with_the_host)
     apus_model_about about;
     char path[600];
 
-    if (!smollm2_path(path) || !has_memory(path))
+    if (!smollm2_path(path))
         return;
+    if (!has_memory(path)) {
+        harness_skip("the device shares the host's memory");
+        return;
+    }
     setenv("APUS_CACHE_DIR", harness_folder(), 0);
     setenv("APUS_HEAP_MIB", "96", 1);
     if (CHECK_OK(apus_generator_model(&m, path, &open, &params)) &&

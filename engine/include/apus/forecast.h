@@ -36,7 +36,8 @@ typedef struct apus_forecast_training {
     uint32_t recomputed, twice, layers;       /* layers that run again in the backward, of all */
     uint64_t weights, adapter, gradients, optimizer, scratch; /* bytes on the device */
     uint32_t host_layers;                  /* whose projections stay in the host's memory */
-    uint64_t host_weights, host_optimizer; /* bytes there; the optimizer's: instead of above */
+    uint64_t host_weights, host_optimizer; /* bytes there, besides `weights`, or in place of
+                                              `optimizer` */
     uint64_t other;                        /* arguments, step buffers, the rope table */
     uint64_t device, host;                 /* all, at the peak; buffers of the host */
     apus_forecast_step micro, update;

@@ -49,8 +49,9 @@ typedef struct apus_generator_fit {
 apus_status apus_generator_plan(apus_generator_fit *out, const apus_model *model,
                                 const apus_generator_params *params);
 
-/* Open a model for such a generator.  Where a device with memory of its own is too small for both,
- * the projections of as few layers as help stay with the host (apus_model_params.host_layers).
+/* Open a model for such a generator, of one prompt at once.  Where a device with memory of its own
+ * is too small for both, the projections of as few layers as help stay with the host
+ * (apus_model_params.host_layers).
  * Errors: those of apus_model_open and of counting (apus_generator_plan). */
 apus_status apus_generator_model(apus_model **out, const char *path, const apus_model_params *model,
                                  const apus_generator_params *params);

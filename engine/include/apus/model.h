@@ -19,9 +19,10 @@ typedef struct apus_model_params {
     uint32_t max_positions;  /* longest sequence that will be used; 0: the model's, at most 8192 */
     bool no_device;          /* numbers and tensors only: no weights are loaded */
     bool train_all;          /* all weights as f32 in one slab, for full fine-tuning */
-    uint32_t host_layers;    /* projections of the first so many layers stay in the host's memory,
-                                and a table of tokens that is not the head's too: they are copied
-                                to the device when needed; not with train_all */
+    uint32_t host_layers;    /* the projections of the first so many layers stay in the host's
+                                memory, and with them the table of tokens if the head has a
+                                matrix of its own; many rows read copies on the device, few rows
+                                and the table's readers the host's; 0 with train_all */
     bool count_only;         /* memory is counted, nothing is allocated, loaded or run */
     const char
         *count_as; /* count_only: as if matrices were stored so ("q8_0"); NULL: as they are */
