@@ -7,7 +7,8 @@
  * A workgroup makes a block of BM x BN elements, an invocation RM x RN of them: quads of rows that
  * lie BM / (RM / 4) apart, likewise columns, so that neighbours read neighbouring quads of shared
  * memory.  Chunks of BK along K are decoded to f32 while they are staged, k first; the next
- * chunk is in registers while this one is used.  Sums run in the order of k. */
+ * chunk is in registers while this one is used.  Sums run in the order of k.
+ * PARTS: z is a part of k, whose sums are a matrix of their own (matmul_sum.comp adds them up). */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
 #include "args/matmul.h"

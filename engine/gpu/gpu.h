@@ -41,8 +41,8 @@ typedef enum apus_memory {
     APUS_MEMORY_DEVICE,
     /* Host-visible, coherent, cached if there is such: staging, step ring, read-back. */
     APUS_MEMORY_HOST,
-    /* The host's, for much that the device reads over a bus: as APUS_MEMORY_HOST, but written and
-     * read by apus_buffer_write and apus_buffer_read: a device that counts has no bytes of it. */
+    /* The host's, for much that the device reads over a bus: as APUS_MEMORY_HOST, but a device that
+     * only counts has no bytes of it (`host` is NULL). */
     APUS_MEMORY_AWAY,
 } apus_memory;
 

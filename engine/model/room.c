@@ -3,12 +3,14 @@
 
 #include "os.h"
 
-void apus_room_of(apus_room *out, const apus_model *model)
+void apus_room_of(apus_room *out, const apus_model *model, uint64_t held)
 {
     const apus_caps *caps = apus_gpu_caps(model->gpu);
     const uint64_t reached = apus_gpu_host_heap(model->gpu);
 
-    *out = (apus_room) { .heap = caps->heap, .free = apus_host_free(), .shared = caps->integrated };
+    *out = (apus_room) { .heap = caps->heap,
+                         .free = apus_host_free() + held,
+                         .shared = caps->integrated };
     if (!out->shared && out->free > reached)
         out->free = reached;
     memcpy(out->name, caps->name, sizeof(out->name));

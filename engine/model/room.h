@@ -12,14 +12,15 @@ typedef struct apus_room {
     bool shared;
 } apus_room;
 
-void apus_room_of(apus_room *out, const apus_model *model);
+/* `held`: bytes of the host's memory that will be taken anew, but are taken now. */
+void apus_room_of(apus_room *out, const apus_model *model, uint64_t held);
 /* Whether buffers of so many bytes fit. */
 bool apus_room_fits(const apus_room *room, uint64_t device, uint64_t host);
 /* Of buffers that do not fit: where (borrowed from room), what they need there, what there is. */
 const char *apus_room_short(const apus_room *room, uint64_t device, uint64_t host, uint64_t *needed,
                             uint64_t *there);
 
-/* The fewest of something with which a run fits, where more of it never take more: with none it
+/* The fewest of something with which a run fits, where more of it never takes more: with none it
  * does not, with *n it does. */
 apus_status apus_fewest(uint32_t *n, apus_status (*fits)(void *user, uint32_t n, bool *ok),
                         void *user);

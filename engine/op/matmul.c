@@ -12,7 +12,7 @@
 struct attr {
     apus_matmul_kind kind;
     float alpha, beta;
-    uint32_t parts; /* > 1: out[1] has their sums */
+    uint32_t parts; /* > 1: the last output has their sums */
 };
 
 enum { IN_A, IN_B, IN_BIAS, IN_ACC, IN_INTO, IN_A2, IN_B2, N_IN };
@@ -75,8 +75,7 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
         (params->acc &&
          (apus_tensor_count(params->acc) != (uint64_t)p.m * p.n || params->acc->dtype != out)) ||
         (params->into && apus_tensor_count(params->into) != (uint64_t)p.m * p.n) ||
-        (params->parts > 1 && (p.kind == APUS_TN || params->into || p.n % 4)) ||
-        !second_fits(&p, params))
+        (params->parts > 1 && (p.kind == APUS_TN || p.n % 4)) || !second_fits(&p, params))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "matmul %s: %s (%u x %u) and %s (%u x %u)",
                                kind_names[params->kind], a->name, apus_tensor_rows(a),
                                apus_tensor_cols(a), b->name, apus_tensor_rows(b),
@@ -89,19 +88,22 @@ apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
         return NULL;
     if (params->into) {
         n->mutates = 1u << IN_INTO;
-        return params->into;
-    }
-    if (params->kind == APUS_TN) {
-        dims[0] = p.m;
     } else {
-        n_dims = a->n_dims;
-        memcpy(dims, a->dims, sizeof(dims));
+        if (params->kind == APUS_TN) {
+            dims[0] = p.m;
+        } else {
+            n_dims = a->n_dims;
+            memcpy(dims, a->dims, sizeof(dims));
+        }
+        dims[n_dims - 1] = p.n;
+        apus_node_output(g, n, out, n_dims, dims,
+                         params->kind == APUS_TN ? APUS_ROWS_ALL : a->rows);
     }
-    dims[n_dims - 1] = p.n;
-    apus_node_output(g, n, out, n_dims, dims, params->kind == APUS_TN ? APUS_ROWS_ALL : a->rows);
-    if (params->parts > 1)
+    if (params->parts > 1 && g->status == APUS_OK)
         apus_matmul_divide(g, n, params->parts);
-    return g->status == APUS_OK ? n->out[0] : NULL;
+    if (g->status != APUS_OK)
+        return NULL;
+    return params->into ? params->into : n->out[0];
 }
 
 /* The product that a node is. */
@@ -123,7 +125,7 @@ uint32_t apus_matmul_parts(const apus_caps *caps, bool narrow, const char *force
     const struct attr *attr = n->attr;
     const apus_matmul_problem p = problem_of(n);
 
-    if (attr->parts > 1 || n->in[IN_INTO])
+    if (attr->parts > 1)
         return 1;
     return apusi_matmul_parts(caps, narrow, force, &p);
 }
@@ -159,6 +161,7 @@ apus_matmul_params apus_matmul_of(const apus_node *n, apus_tensor **a, apus_tens
                                   .a2 = n->in[IN_A2],
                                   .b2 = n->in[IN_B2],
                                   .beta = attr->beta,
+                                  .parts = attr->parts,
                                   .into = n->in[IN_INTO] };
 }
 
@@ -197,7 +200,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
 
     if (attr->parts > 1) {
         p.parts = attr->parts;
-        p.sums = apus_address(l, n->out[1]);
+        p.sums = apus_address(l, n->out[n->n_out - 1]);
     }
     snprintf(what, sizeof(what), "%s %ux%ux%u %s", kind_names[p.kind], p.m, p.n, p.k,
              apus_dtype_of(p.b)->name);
@@ -206,6 +209,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
     if (p.a != APUS_F32 || p.y != APUS_F32)
         snprintf(what + strlen(what), sizeof(what) - strlen(what), " (%s to %s)",
                  apus_dtype_of(p.a)->name, apus_dtype_of(p.y)->name);
+    if (p.parts > 1)
+        snprintf(what + strlen(what), sizeof(what) - strlen(what), " in %u parts", p.parts);
     struct apus_matmul_push push = apusi_matmul_push(l, &p, a, b, y, attr->alpha);
     push.acc = apus_address(l, acc);
     push.bias = apus_address(l, n->in[IN_BIAS]);

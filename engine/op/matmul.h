@@ -22,7 +22,7 @@ typedef struct apus_matmul_params {
                              or (K2, N), or NULL; it is made by exec/fuse.c and has no gradient */
     float beta;        /* its factor */
     uint32_t parts;    /* the sum over k is divided into at most so many, which algorithms of blocks
-                             do at once and add up in order; 0, 1: no.  Not with TN, `into` or
+                             do at once and add up in order; 0, 1: no.  Not with TN, nor with
                              columns of no whole fours */
     apus_tensor *into; /* the result is written here, over what was there, and this is returned; may
                              be acc (then it is added to).  NULL: a new tensor */

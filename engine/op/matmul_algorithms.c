@@ -61,11 +61,17 @@ static void set_edges(apus_dispatch *d, const apus_matmul_problem *p, const uint
 #define MOST_PARTS 8
 #define LEAST_PART 512 /* k of a part: what its own result costs is little beside it */
 
+/* Chunks of `bk` along both sums. */
+static uint32_t chunks_of(const apus_matmul_problem *p, uint32_t bk)
+{
+    return (uint32_t)(apus_ceil_div(p->k, bk) + apus_ceil_div(p->k2, bk));
+}
+
 /* What a kernel that takes chunks of `bk` makes of a product: that itself, or f32 parts, none of
  * them empty. */
 static apus_matmul_problem in_parts(const apus_matmul_problem *p, uint32_t bk)
 {
-    const uint32_t chunks = (uint32_t)(apus_ceil_div(p->k, bk) + apus_ceil_div(p->k2, bk));
+    const uint32_t chunks = chunks_of(p, bk);
     apus_matmul_problem x = *p;
 
     x.parts = p->parts > 1 && chunks > 1
@@ -78,29 +84,32 @@ static apus_matmul_problem in_parts(const apus_matmul_problem *p, uint32_t bk)
 /* Append the dispatch `d` of that, and if these are parts one that adds them up: split-K, as in
  * CUTLASS (parallel reduction). */
 static apus_status emit_parts(apus_lower *l, const apus_matmul_problem *p,
-                              const apus_matmul_problem *x, uint32_t bk, apus_dispatch *d)
+                              const apus_matmul_problem *x, uint32_t bk, const apus_dispatch *d)
 {
-    struct apus_matmul_push whole = *(const struct apus_matmul_push *)d->push, part = whole;
-    const uint32_t chunks = (uint32_t)(apus_ceil_div(p->k, bk) + apus_ceil_div(p->k2, bk));
+    struct apus_matmul_push sum = *(const struct apus_matmul_push *)d->push, part = sum;
+    const double bytes = 4.0 * x->parts * p->m * p->n;
+    apus_dispatch parts = *d;
 
     if (!x->parts)
         return apus_emit(l, d);
-    part.part = (uint32_t)apus_ceil_div(chunks, x->parts) * bk;
-    part.y = whole.a = p->sums;
+    part.part = (uint32_t)apus_ceil_div(chunks_of(p, bk), x->parts) * bk;
+    part.y = sum.a = p->sums;
     part.acc = part.bias = 0;
     part.alpha = 1;
-    d->push = &part;
-    d->groups[2] = whole.k = x->parts;
-    APUS_FORWARD(apus_emit(l, d));
-    apus_dispatch sum = { .kernel = "matmul_sum",
+    sum.k = x->parts;
+    parts.push = &part;
+    parts.groups[2] = x->parts;
+    parts.moved += bytes;
+    APUS_FORWARD(apus_emit(l, &parts));
+    apus_dispatch add = { .kernel = "matmul_sum",
                           .spec = { 64, p->y },
                           .n_spec = 2,
-                          .push = &whole,
-                          .push_bytes = sizeof(whole),
-                          .flops = (double)x->parts * p->m * p->n,
-                          .moved = 4.0 * (x->parts + 1) * p->m * p->n };
-    apus_grid_1d((uint64_t)p->m * p->n / 4, 64, sum.groups);
-    return apus_emit(l, &sum);
+                          .push = &sum,
+                          .push_bytes = sizeof(sum),
+                          .flops = bytes / 4,
+                          .moved = bytes + 8.0 * p->m * p->n };
+    apus_grid_1d((uint64_t)p->m * p->n / 4, 64, add.groups);
+    return apus_emit(l, &add);
 }
 
 /* ---- tile ---- */

@@ -156,13 +156,17 @@ apus_status apus_merge_lora(const char *model, const char *adapter, const char *
     apus_adapters *ad = NULL;
     apus_lora_config c;
     apus_dtype type = APUS_F32;
+    apus_model_params open = { .device = device, .max_positions = 64 };
 
     if (dtype)
         APUS_FORWARD(apus_torch_dtype_read(&type, dtype));
     APUS_FORWARD(apus_adapter_peek(adapter, &c));
-    APUS_TRY(apus_model_open(
-        &m, model,
-        &(apus_model_params) { .device = device, .max_positions = 64, .host_layers = UINT32_MAX }));
+    st = apus_model_open(&m, model, &open);
+    if (st == APUS_ERR_MEMORY) { /* the base weights are the files': they may lie anywhere */
+        open.host_layers = UINT32_MAX;
+        st = apus_model_open(&m, model, &open);
+    }
+    APUS_TRY(st);
     APUS_TRY(apus_adapters_create(&ad, m, 1, 1024));
     APUS_TRY(apus_adapters_load(ad, 0, adapter));
     APUS_TRY(apusi_export_folder(m, ad, type, output_dir));

@@ -172,7 +172,7 @@ static apus_status count(const apusi_trainer *t, const trial *x, need *out, apus
     if (c.model) {
         const apus_memory_use use = apus_model_memory(c.model);
 
-        apus_room_of(r, c.model);
+        apus_room_of(r, c.model, 0);
         if (t->p->device_class) /* of its host nothing is known: it counts as large enough */
             r->free = UINT64_MAX;
         out->device = use.device_peak;
@@ -269,7 +269,8 @@ static bool try_batches(const apusi_trainer *t, trial *x, apus_str *advice)
 
 /* One change at a time, then all of them; a format that takes no less than the model's own is no
  * advice. */
-static void advise(const apusi_trainer *t, const trial *base, uint64_t most, apus_str *advice)
+static void advise(const apusi_trainer *t, const trial *base, uint64_t most, bool shared,
+                   apus_str *advice)
 {
     static const char *const formats[] = { "q8_0", "q4_0" };
     trial all = *base, x = *base;
@@ -297,7 +298,7 @@ static void advise(const apusi_trainer *t, const trial *base, uint64_t most, apu
     if (base->params.full) {
         x = *base;
         x.params.full = all.params.full = false;
-        x.host_layers = all.host_layers = base->host_moments ? ALL_LAYERS : 0;
+        x.host_layers = all.host_layers = shared ? 0 : ALL_LAYERS;
         x.host_moments = all.host_moments = false;
         good |= tried(t, &x, UINT64_MAX, "--tuner_type lora", advice);
     }
@@ -324,7 +325,7 @@ static apus_status does_not_fit(const apusi_trainer *t, const trial *base, const
     const char *where = apus_room_short(r, n->device, n->host, &needed, &there);
     apus_status st;
 
-    advise(t, base, n->status == APUS_OK ? n->device : UINT64_MAX, &advice);
+    advise(t, base, n->status == APUS_OK ? n->device : UINT64_MAX, r->shared, &advice);
     if (t->cb->plan)
         t->cb->plan(t->cb->user,
                     &(apus_train_plan_info) { .model = t->p->model,
@@ -387,7 +388,8 @@ static apus_status fewest_pairs(const apusi_trainer *t, trial *x, need *n, apus_
     APUS_FORWARD(count(t, x, n, r));
     if (n->status == APUS_OK && (n->easily || (n->fits && !without.fits)))
         return fewest((search) { t, x, &x->pairs, n->easily, false }, n, r);
-    if (without.fits || n->device >= without.device || n->status != APUS_OK) {
+    if (n->status != APUS_OK || without.fits ||
+        (without.status == APUS_OK && n->device >= without.device)) {
         x->pairs = 0;
         *n = without;
     }
@@ -401,10 +403,12 @@ static apus_status to_host(const apusi_trainer *t, trial *x, need *n, apus_room 
     const trial before = *x;
     const need without = *n;
 
+    if (n->status == APUS_OK && apus_room_fits(r, n->device, 0)) /* the host is what is short */
+        return APUS_OK;
     x->host_moments = x->params.full;
     x->host_layers = x->params.full ? 0 : n->layers;
     APUS_FORWARD(count(t, x, n, r));
-    if (n->status != APUS_OK || n->device >= without.device) {
+    if (n->status != APUS_OK || (without.status == APUS_OK && n->device >= without.device)) {
         *x = before;
         *n = without;
         return APUS_OK;
@@ -431,9 +435,11 @@ static apus_status make_fit(const apusi_trainer *t, trial *x, need *n, apus_room
     }
     if (!n->fits && !r->shared)
         APUS_FORWARD(to_host(t, x, n, r));
-    /* What was left with the host, and made it fit, was meant to leave a quarter if it can. */
+    /* What is left with the host leaves a quarter, if that can be had. */
     if (as_needed && (!n->fits || (!n->easily && !x->host_layers && !x->host_moments)))
         APUS_FORWARD(fewest_pairs(t, x, n, r));
+    if (!n->fits && !r->shared && !x->host_layers && !x->host_moments)
+        return to_host(t, x, n, r);
     return APUS_OK;
 }
 

@@ -132,7 +132,7 @@ static apus_status count(need *out, const char *path, const apus_model_params *o
     *out = (need) { 0 };
     counted.count_only = true;
     APUS_TRY(apus_model_open(&m, path, &counted));
-    apus_room_of(&out->room, m);
+    apus_room_of(&out->room, m, 0);
     out->layers = m->dims.layers;
     if (!those.longest_prompt)
         those.longest_prompt = p->max_length ? p->max_length : m->max_positions;
@@ -251,8 +251,9 @@ apus_status apus_generator_plan(apus_generator_fit *out, const apus_model *model
     uint32_t much = p->batch ? p->batch : 1;
     bool good;
 
-    apus_room_of(&t.room, model);
-    t.room.free += now.host + (t.room.shared ? now.device : 0); /* the model has it already */
+    /* What the model has already is counted again. */
+    apus_room_of(&t.room, model,
+                 now.host + (apus_gpu_caps(model->gpu)->integrated ? now.device : 0));
     *out = (apus_generator_fit) { .heap = t.room.heap };
     APUS_FORWARD(attempt(&t, much, out, &good));
     while (!good && much - out->batch > 1) {
@@ -265,26 +266,24 @@ apus_status apus_generator_plan(apus_generator_fit *out, const apus_model *model
     return APUS_OK;
 }
 
-/* Whether a generator of one prompt at once fits beside a model that is there.  Where that and a
- * cache take less than half of the device's memory, nothing is counted: a start is not to take
- * longer. */
+/* Whether the device has room for a generator beside a model that is there.  Where that and a cache
+ * take less than half of its memory, nothing is counted: a start is not to take longer. */
 static apus_status fits_beside(bool *fits, const apus_model *m, const apus_generator_params *p)
 {
     const apus_net_dims *d = &m->dims;
+    const apus_caps *caps = apus_gpu_caps(m->gpu);
     const bool shorter = p->max_length && p->max_length < m->max_positions;
     const uint64_t cache =
         apus_cache_bytes(d->layers, d->kv_heads * d->head_dim,
                          shorter ? p->max_length : m->max_positions, m->types.cache);
-    apus_generator_fit fit;
-    apus_room room;
+    need n;
 
-    apus_room_of(&room, m);
-    *fits = room.shared || apus_model_memory(m).device + cache < room.heap / 2;
+    *fits = caps->integrated || apus_model_memory(m).device + cache < caps->heap / 2;
     if (*fits)
         return APUS_OK;
-    APUS_FORWARD(apus_generator_plan(&fit, m, p));
-    *fits = fit.batch > 0;
-    return APUS_OK;
+    const apus_status st = count_like(&n, m, p);
+    *fits = st == APUS_OK && apus_room_fits(&n.room, n.use.device_peak, 0);
+    return st;
 }
 
 apus_status apus_generator_model(apus_model **out, const char *path, const apus_model_params *model,
@@ -298,9 +297,11 @@ apus_status apus_generator_model(apus_model **out, const char *path, const apus_
     p.batch = 1;
     if (st == APUS_OK)
         st = fits_beside(&fits, *out, &p);
-    if (fits || (st != APUS_OK && st != APUS_ERR_MEMORY))
-        return st;
+    if (fits)
+        return APUS_OK;
     apus_model_close(out);
+    if (st != APUS_OK && st != APUS_ERR_MEMORY)
+        return st;
     APUS_FORWARD(fewest_layers(&open.host_layers, path, model, &p));
     return apus_model_open(out, path, &open);
 }

@@ -9,7 +9,8 @@
  * subgroups makes a block of BM x BN elements in fragments of FM x FN x FK, the shape that the
  * device lists.  The next chunk of BK is in registers while this one is used.  At the end each
  * subgroup writes its fragments one at a time through shared memory, because how a fragment lies
- * in registers is not known. */
+ * in registers is not known.
+ * PARTS: z is a part of k, whose sums are a matrix of their own (matmul_sum.comp adds them up). */
 #ifndef APUS_MATMUL_COOP_GLSL
 #define APUS_MATMUL_COOP_GLSL
 #extension GL_KHR_cooperative_matrix : require

@@ -29,10 +29,11 @@ TEST(the_longer_of_arithmetic_and_traffic_counts)
         { .kernel.name = "matmul_tile", .flops = 4e9, .moved = 7e7, .fixed = 7e7, .slot = -1 },
         { .kernel.name = "matmul_coop_bf16", .flops = 4e9, .moved = 7e7, .fixed = 7e7, .slot = -1 },
         { .kernel.name = "matmul_coop", .flops = 4e9, .moved = 7e8, .fixed = 7e8, .slot = -1 },
+        { .kernel.name = "matmul_sum", .flops = 1e6, .moved = 7e7, .fixed = 7e7, .slot = -1 },
     };
-    const double want[] = { 4e9 / 0.4e12, 4e9 / 1.6e12, 7e8 / 0.7e11 };
+    const double want[] = { 4e9 / 0.4e12, 4e9 / 1.6e12, 7e8 / 0.7e11, 7e7 / 0.7e11 };
 
-    for (uint32_t i = 0; i < 3; i++) {
+    for (uint32_t i = 0; i < 4; i++) {
         const apus_list_time t = time_of(&items[i], 1, &whole);
         CHECK_EQ_U64(t.dispatches, 1);
         CHECK_NEAR(t.seconds, want[i] + 1e-5, 1e-12);

@@ -20,7 +20,7 @@ static apus_gpu *open_gpu(bool count_only)
 TEST(buffers_are_counted)
 {
     apus_gpu *gpu = open_gpu(true);
-    apus_buffer a, b, c;
+    apus_buffer a, b, c, away;
     uint32_t words[4] = { 1, 2, 3, 4 };
 
     if (!gpu)
@@ -30,7 +30,10 @@ TEST(buffers_are_counted)
     CHECK_OK(apus_buffer_create(gpu, &b, 3, APUS_MEMORY_DEVICE, "b"));
     CHECK_OK(apus_buffer_create(gpu, &c, 1024, APUS_MEMORY_HOST, "c"));
     CHECK_EQ_U64(apus_gpu_memory(gpu).device, (1 << 20) + 256);
-    CHECK_EQ_U64(apus_gpu_memory(gpu).host, 1024);
+    CHECK_OK(apus_buffer_create(gpu, &away, 4096, APUS_MEMORY_AWAY, "away"));
+    CHECK_EQ_U64(apus_gpu_memory(gpu).host, 1024 + 4096);
+    CHECK(!away.host);
+    CHECK_OK(apus_buffer_write(gpu, &away, 0, words, sizeof(words)));
     CHECK(a.address % 256 == 0 && b.address >= a.address + a.bytes);
     CHECK(!a.host && c.host);
     CHECK(apus_gpu_buffer_at(gpu, a.address + 100, 4) != NULL);

@@ -33,7 +33,7 @@ TEST(write_and_read_both_memories)
     if (gpu && CHECK(src && dst)) {
         for (uint64_t i = 0; i < bytes; i++)
             src[i] = (uint8_t)(i * 2654435761u >> 13);
-        for (int memory = APUS_MEMORY_DEVICE; memory <= APUS_MEMORY_HOST; memory++) {
+        for (int memory = APUS_MEMORY_DEVICE; memory <= APUS_MEMORY_AWAY; memory++) {
             apus_buffer b;
 
             REQUIRE_OK(apus_buffer_create(gpu, &b, bytes, (apus_memory)memory, "bytes"));

@@ -406,8 +406,12 @@ TEST(live_rows)
         CASE("no live sum", APUS_TN, 16, 12, 64, APUS_F32, 0),
         NARROW("live rows on matrix cores", 11, COOP_F16, APUS_NT, 200, 40, 32, APUS_F32, 0),
         NARROW("live sum on matrix cores", 11, COOP_F16, APUS_TN, 16, 12, 64, APUS_F32, 0),
+        CASE("live rows in parts", APUS_NT, 200, 12, 128, APUS_F16, .parts = 3),
+        CASE("no live rows in parts", APUS_NT, 64, 12, 128, APUS_F16, .parts = 3),
+        NARROW("live rows in parts on matrix cores", 11, COOP_F16, APUS_NT, 200, 36, 128, APUS_F32,
+               .parts = 2),
     };
-    const uint32_t live[] = { 37, 61, 5, 0, 64, 37, 0, 61, 37 };
+    const uint32_t live[] = { 37, 61, 5, 0, 64, 37, 0, 61, 37, 61, 0, 61 };
 
     for (size_t i = 0; i < APUS_COUNT(cases); i++) {
         cases[i].in[0].rows = (apus_rows) { APUS_VAR_TOKENS, 0, cases[i].in[0].dims[0], 1 };

@@ -13,7 +13,8 @@ struct apus_matmul_push {
     uint scale_words; /* words of the scale plane in a row of b */
     uint k2;
     float alpha, beta;
-    uint part; /* PARTS: k of a part, whole chunks; y is (parts, m, n) f32 */
+    uint part; /* PARTS: k of a part, whole chunks; y is (parts, m, n) f32, which matmul_sum.comp
+                  has as `a`, and as `k` how many there are */
 };
 
 #define APUS_MATMUL_NT 0
