@@ -66,6 +66,14 @@ static inline void define(const optest *t, const double *const *in, double **out
     *terms = live_k + 3 + p->parts;
 }
 
+#define COOP_F16                                                                                   \
+    {                                                                                              \
+        "matmul:coop"                                                                              \
+    }
+#define COOP_BF16                                                                                  \
+    {                                                                                              \
+        "matmul:coop_bf16", "matmul:coop_bf16_large"                                               \
+    }
 #define EXACT                                                                                      \
     {                                                                                              \
         "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:vec_cpu", "matmul:dot_cpu",            \
