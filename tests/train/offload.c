@@ -1,10 +1,7 @@
 /* offload.c - weights and an optimizer's state that stay in the host's memory: the same bits, less
  * of the device. */
-#include "harness.h"
 #include "session.h"
-#include "step.h"
-
-#define N 40u
+#include "tiny_step.h"
 
 typedef struct outcome {
     float *trained; /* after three steps */
@@ -14,8 +11,7 @@ typedef struct outcome {
 static bool steps(outcome *out, apus_model *m, apus_adapters *ad, bool host_moments,
                   apus_optim optim)
 {
-    static uint32_t ids[2 * N];
-    static int32_t labels[2 * N];
+    static tiny_rows rows;
     apus_train_step *s = NULL;
     const apus_train_step_params params = { .adapters = ad,
                                             .max_sequences = 2,
@@ -28,17 +24,10 @@ static bool steps(outcome *out, apus_model *m, apus_adapters *ad, bool host_mome
     const apus_buffer *slab = ad ? &ad->slots[0].slab : &m->slabs[0];
     bool ok = true;
 
-    for (uint32_t i = 0; i < 2 * N; i++) {
-        ids[i] = (i * 37 + 11) % m->dims.vocab;
-        labels[i] = (int32_t)ids[i];
-    }
-    const apus_train_sequence rows[] = {
-        { .ids = ids, .labels = labels, .n = N, .row_id = 3 },
-        { .ids = ids + N, .labels = labels + N, .n = N - 7, .row_id = 4 },
-    };
+    tiny_rows_make(&rows, m->dims.vocab);
     ok = CHECK_OK(apus_train_step_create(&s, m, &params));
     for (uint64_t i = 1; ok && i <= 3; i++)
-        ok = CHECK_OK(apus_train_micro(s, rows, 2, 1.0 / N, i, 42, NULL)) &&
+        ok = CHECK_OK(apus_train_micro(s, rows.at, 2, 1.0 / N, i, 42, NULL)) &&
              CHECK_OK(apus_train_update(s, 1e-2, 1.0, i));
     if (ok) {
         const apus_memory_use use = apus_model_memory(m);
@@ -55,18 +44,10 @@ static bool steps(outcome *out, apus_model *m, apus_adapters *ad, bool host_mome
 
 static apus_model *open_tiny(bool all, uint32_t host_layers)
 {
-    apus_model *m = NULL;
-    const apus_status st = apus_model_open(&m, harness_fixture("tiny"),
-                                           &(apus_model_params) { .torch_dtype = "float32",
-                                                                  .max_positions = N,
-                                                                  .train_all = all,
-                                                                  .host_layers = host_layers });
-
-    if (st == APUS_ERR_MISSING)
-        harness_skip("%s", apus_error_text());
-    else
-        CHECK_OK(st);
-    return m;
+    return tiny_open(&(apus_model_params) { .torch_dtype = "float32",
+                                            .max_positions = N,
+                                            .train_all = all,
+                                            .host_layers = host_layers });
 }
 
 static bool adapters_after(outcome *out, uint32_t host_layers)

@@ -1,9 +1,6 @@
 /* recompute.c - layers that are kept, run again, and run twice give the same gradients, bit for
  * bit, of adapters with dropout and of all weights. */
-#include "harness.h"
-#include "step.h"
-
-#define N 40u
+#include "tiny_step.h"
 
 typedef struct grads {
     float *values;
@@ -14,8 +11,7 @@ typedef struct grads {
 /* The gradients after a micro batch of two rows. */
 static bool run(grads *out, apus_model *m, apus_adapters *ad, uint32_t recompute, uint32_t pairs)
 {
-    static uint32_t ids[2 * N];
-    static int32_t labels[2 * N];
+    static tiny_rows rows;
     apus_train_step *s = NULL;
     apus_plan *plan;
     const apus_train_step_params params = { .adapters = ad,
@@ -27,16 +23,9 @@ static bool run(grads *out, apus_model *m, apus_adapters *ad, uint32_t recompute
                                             .eps = 1e-8f };
     bool ok = false;
 
-    for (uint32_t i = 0; i < 2 * N; i++) {
-        ids[i] = (i * 37 + 11) % m->dims.vocab;
-        labels[i] = (int32_t)ids[i];
-    }
-    const apus_train_sequence rows[] = {
-        { .ids = ids, .labels = labels, .n = N, .row_id = 3 },
-        { .ids = ids + N, .labels = labels + N, .n = N - 7, .row_id = 4 },
-    };
+    tiny_rows_make(&rows, m->dims.vocab);
     if (CHECK_OK(apus_train_step_create(&s, m, &params)) &&
-        CHECK_OK(apus_train_micro(s, rows, 2, 1.0 / N, 1, 42, NULL)) &&
+        CHECK_OK(apus_train_micro(s, rows.at, 2, 1.0 / N, 1, 42, NULL)) &&
         CHECK_OK(apus_train_plan(s, 2 * N - 7, 2, &plan))) {
         out->n = apus_train_count(s);
         out->values = apus_calloc(out->n, sizeof(float));
@@ -73,16 +62,8 @@ static void same(apus_model *m, apus_adapters *ad)
 
 static apus_model *open_tiny(bool all, const char *dtype)
 {
-    apus_model *m = NULL;
-    const apus_status st = apus_model_open(
-        &m, harness_fixture("tiny"),
+    return tiny_open(
         &(apus_model_params) { .torch_dtype = dtype, .max_positions = N, .train_all = all });
-
-    if (st == APUS_ERR_MISSING)
-        harness_skip("%s", apus_error_text());
-    else
-        CHECK_OK(st);
-    return m;
 }
 
 TEST(adapters_have_the_same_gradients)
