@@ -51,7 +51,10 @@ static void row(void *user, const apus_tuning_row *x)
     time_text(after, sizeof(after), x->seconds);
     if (x->seconds > 0)
         snprintf(gain, sizeof(gain), "%.2f x", x->or_else_seconds / x->seconds);
-    snprintf(problem, sizeof(problem), "%s%s", x->problem, x->narrow ? ", 16 bits" : "");
+    snprintf(problem, sizeof(problem), "%s%s", x->problem,
+             x->bits == 8    ? ", 8 bits"
+             : x->bits == 16 ? ", 16 bits"
+                             : "");
     apus_str_addf(&r->table, "%-52s %-18s %10s   %-18s %10s %8s\n", problem, x->or_else, before,
                   x->seconds > 0 ? x->choice : "not measured", after, gain);
 }

@@ -29,11 +29,11 @@ void apus_exec_set_tuned(apus_exec *exec, struct apus_tuned *tuned);
 void apus_exec_bound(apus_exec *exec, double share);
 
 typedef struct apus_plan_params {
-    const char *name;  /* in texts: "decode" */
-    bool narrow;       /* algorithms that round inputs to 16 bits are allowed */
-    const char *force; /* NULL: APUS_KERNEL */
-    bool profile;      /* timestamps around each dispatch; APUS_PROFILE does the same */
-    bool fuse;         /* the graph's nodes are fused first (fuse.h) */
+    const char *name;   /* in texts: "decode" */
+    apus_narrow narrow; /* how far algorithms may round inputs */
+    const char *force;  /* NULL: APUS_KERNEL */
+    bool profile;       /* timestamps around each dispatch; APUS_PROFILE does the same */
+    bool fuse;          /* the graph's nodes are fused first (fuse.h) */
 } apus_plan_params;
 
 typedef struct apus_plan_info {
@@ -41,7 +41,7 @@ typedef struct apus_plan_info {
     uint64_t step_bytes, args_bytes;
     uint32_t dispatches, barriers, segments, slots;
     double flops, moved; /* of the largest shape */
-    bool narrow;         /* some algorithm rounds its inputs to 16 bits */
+    apus_narrow narrow;  /* the furthest that an algorithm rounds its inputs */
     uint64_t choices_hash;
     const char *choices; /* a line each; borrowed */
 } apus_plan_info;

@@ -15,7 +15,7 @@
 typedef struct fuser {
     apus_graph *g;
     const apus_caps *caps;
-    bool narrow;
+    apus_narrow narrow;
     const char *force;
     uint32_t *uses; /* by tensor id: times that nodes read it or a view of it, and the host */
     bool *dead;     /* by node id */
@@ -394,7 +394,7 @@ static const struct {
 #undef FUSE
 };
 
-apus_status apus_fuse(apus_graph *g, const apus_caps *caps, bool narrow, const char *force)
+apus_status apus_fuse(apus_graph *g, const apus_caps *caps, apus_narrow narrow, const char *force)
 {
     apus_status st = APUS_OK;
     const char *prefix = g->prefix;

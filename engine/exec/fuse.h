@@ -9,6 +9,6 @@
  * kept, and those that several nodes read, stay.  Results may differ in the last bits.
  *
  * Errors: of the graph. */
-apus_status apus_fuse(apus_graph *g, const apus_caps *caps, bool narrow, const char *force);
+apus_status apus_fuse(apus_graph *g, const apus_caps *caps, apus_narrow narrow, const char *force);
 
 #endif

@@ -4,7 +4,7 @@
 #include "matmul.h"
 #include "op.h"
 
-apus_status apus_split(apus_graph *g, const apus_caps *caps, bool narrow, const char *force)
+apus_status apus_split(apus_graph *g, const apus_caps *caps, apus_narrow narrow, const char *force)
 {
     for (uint32_t i = 0; i < g->n_nodes; i++) {
         apus_node *n = g->nodes[i];

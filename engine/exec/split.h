@@ -6,6 +6,6 @@
 
 /* Divide the sums of those products of which the device has too few blocks to be busy
  * (op/matmul.h).  Results may differ in the last bits.  Errors: of the graph. */
-apus_status apus_split(apus_graph *g, const apus_caps *caps, bool narrow, const char *force);
+apus_status apus_split(apus_graph *g, const apus_caps *caps, apus_narrow narrow, const char *force);
 
 #endif

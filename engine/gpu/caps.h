@@ -30,8 +30,10 @@ typedef struct apus_caps {
     uint32_t subgroup_min, subgroup_max;
     bool subgroup_pinned; /* the size can be required for compute pipelines */
     bool subgroup_arith, subgroup_shuffle;
-    bool uniform_loads;       /* CPU class: loads from a uniform address cost one scalar load */
-    bool f16, int8_dot, bf16; /* arithmetic in shaders */
+    bool uniform_loads; /* CPU class: loads from a uniform address cost one scalar load */
+    bool f16, bf16;     /* arithmetic in shaders */
+    bool int8_dot;      /* products of four signed bytes in a shader, */
+    bool int8_fast;     /* which are one instruction */
     uint32_t max_invocations, max_shared, max_push;
     uint32_t max_groups[3];
     uint64_t max_alloc; /* bytes of one allocation */

@@ -20,6 +20,7 @@
     BOOL(uniform_loads)                                                                            \
     BOOL(f16)                                                                                      \
     BOOL(int8_dot)                                                                                 \
+    BOOL(int8_fast)                                                                                \
     BOOL(bf16)                                                                                     \
     U32(max_invocations)                                                                           \
     U32(max_shared)                                                                                \

@@ -80,7 +80,7 @@ static void fill_row(void *element, uint32_t index, const apusi_physical *p)
     row->usable = p->usable;
     row->f16 = c->f16;
     row->bf16 = c->bf16;
-    row->int8_dot = c->int8_dot;
+    row->int8_dot = c->int8_fast;
     row->timestamps = c->timestamps;
     row->api_version = c->api_version;
     row->subgroup = c->subgroup;

@@ -304,8 +304,8 @@ static void look_properties(apusi_physical *p)
     c->subgroup_shuffle = v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT &&
                           v11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT;
     choose_subgroup(c, &size, p->features.subgroup.subgroupSizeControl);
-    c->int8_dot = p->features.dot.shaderIntegerDotProduct &&
-                  dot.integerDotProduct4x8BitPackedSignedAccelerated;
+    c->int8_dot = p->features.dot.shaderIntegerDotProduct;
+    c->int8_fast = c->int8_dot && dot.integerDotProduct4x8BitPackedSignedAccelerated;
     c->max_invocations = limits->maxComputeWorkGroupInvocations;
     c->max_shared = limits->maxComputeSharedMemorySize;
     c->max_push = limits->maxPushConstantsSize;

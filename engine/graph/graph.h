@@ -18,6 +18,13 @@
 #define APUS_MAX_IN 20
 #define APUS_MAX_OUT 4
 
+/* To how many bits an algorithm rounds its inputs, or may round them. */
+typedef enum apus_narrow {
+    APUS_NARROW_NOT, /* they stay f32 */
+    APUS_NARROW_16,  /* f16 or bf16 */
+    APUS_NARROW_8    /* bytes with a scale a block: in inference only */
+} apus_narrow;
+
 /* Variables of the step buffer, one index each; kernels read them as u32 (or f32 bits). */
 typedef enum apus_step_var {
     APUS_VAR_TOKENS,     /* rows of this step: tokens */

@@ -218,7 +218,7 @@ static apus_status build(apus_session *s, bucket *b)
     APUS_TRY(apus_plan_create(
         &b->plan, m->exec, g,
         &(apus_plan_params) { .name = b->tokens > b->sequences ? "prefill" : "decode",
-                              .narrow = m->types.narrow,
+                              .narrow = m->types.narrow ? APUS_NARROW_8 : APUS_NARROW_NOT,
                               .force = s->params.force,
                               .profile = s->params.profile,
                               .fuse = true }));

@@ -39,7 +39,7 @@ apus_status apus_types_choose(apus_model_types *out, const char *torch_dtype, ap
     *out = (apus_model_types) {
         .act = whole_fours(dims) ? asked : APUS_F32,
         .cache = type,
-        .narrow = type != APUS_F32,
+        .narrow = type != APUS_F32 ? APUS_NARROW_16 : APUS_NARROW_NOT,
         .torch_dtype = apus_dtype_torch(asked),
     };
     return APUS_OK;

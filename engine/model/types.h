@@ -8,7 +8,7 @@
 typedef struct apus_model_types {
     apus_dtype act;          /* activations and their gradients */
     apus_dtype cache;        /* keys and values of a session */
-    bool narrow;             /* algorithms that round their inputs to 16 bits are allowed */
+    apus_narrow narrow;      /* how far algorithms may round their inputs in training */
     const char *torch_dtype; /* the flag that gives the same activations and algorithms */
 } apus_model_types;
 

@@ -12,8 +12,10 @@ static void each_variant(const apus_op_def *op, const apus_caps *caps, const cha
     const apus_op_choices *c = op->choices;
     const apus_variant *wide, *narrow;
 
-    wide = apus_variant_find(caps, false, force, op->name, c->variants, c->n_variants, p->problem);
-    narrow = apus_variant_find(caps, true, force, op->name, c->variants, c->n_variants, p->problem);
+    wide = apus_variant_find(caps, APUS_NARROW_NOT, force, op->name, c->variants, c->n_variants,
+                             p->problem);
+    narrow = apus_variant_find(caps, APUS_NARROW_16, force, op->name, c->variants, c->n_variants,
+                               p->problem);
     for (size_t i = 0; i < c->n_variants; i++) {
         const apus_variant *v = &c->variants[i];
 

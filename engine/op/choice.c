@@ -108,7 +108,7 @@ static bool forced(const apus_choosing *from, const char *force, const apus_vari
 
 static bool allowed(const apus_choosing *from, const apus_variant *v)
 {
-    return (!v->narrow || from->narrow) && (!v->sound || v->sound(from->caps, from->problem));
+    return v->narrow <= from->narrow && (!v->sound || v->sound(from->caps, from->problem));
 }
 
 static apus_choice default_of(const apus_choosing *from)
@@ -160,7 +160,7 @@ void apus_choice_each(const apus_choosing *from, void (*each)(void *user, const 
     }
 }
 
-const apus_variant *apus_variant_find(const apus_caps *caps, bool narrow, const char *force,
+const apus_variant *apus_variant_find(const apus_caps *caps, apus_narrow narrow, const char *force,
                                       const char *op, const apus_variant *variants, size_t n,
                                       const void *problem)
 {

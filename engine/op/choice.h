@@ -18,7 +18,7 @@ typedef struct apus_choosing {
     const apus_variant *variants;
     size_t n;
     const void *problem;
-    bool narrow; /* algorithms that round their inputs to 16 bits are allowed */
+    apus_narrow narrow; /* how far algorithms may round their inputs */
 } apus_choosing;
 
 typedef struct apus_choice {
@@ -36,7 +36,7 @@ apus_choice apus_choice_find(const apus_choosing *from, const char *force, const
 void apus_choice_each(const apus_choosing *from, void (*each)(void *user, const apus_choice *c),
                       void *user);
 /* The variant that is found where nothing is wanted, or NULL. */
-const apus_variant *apus_variant_find(const apus_caps *caps, bool narrow, const char *force,
+const apus_variant *apus_variant_find(const apus_caps *caps, apus_narrow narrow, const char *force,
                                       const char *op, const apus_variant *variants, size_t n,
                                       const void *problem);
 /* Whether the n bytes are the text of a choice: a name, then perhaps "/" and numbers with "x"
@@ -48,7 +48,7 @@ bool apus_choice_is_text(const char *text, size_t n, size_t *name_bytes);
 /* A problem that the graph has once or more often. */
 typedef struct apus_site {
     char *problem; /* as in the list of choices */
-    bool narrow;
+    apus_narrow narrow;
     char **choices; /* texts of all that fit, the default first */
     uint32_t n;
     size_t room;

@@ -214,7 +214,8 @@ apus_status apus_choose(apus_lower *l, const char *op, const apus_variant *varia
     APUS_FORWARD(note_choice(l->list, key, text));
     l->algorithm = found.variant->name;
     l->tile = found.tile;
-    l->list->narrow |= found.variant->narrow;
+    if (found.variant->narrow > l->list->narrow)
+        l->list->narrow = found.variant->narrow;
     *out = found.variant;
     return APUS_OK;
 }

@@ -58,7 +58,7 @@ typedef struct apus_list {
     uint8_t *args; /* contents of the argument buffer */
     uint32_t args_bytes;
     size_t args_room;
-    bool narrow;      /* an algorithm that rounds its inputs to 16 bits is among them */
+    apus_narrow narrow; /* the furthest that an algorithm among them rounds its inputs */
     apus_str choices; /* a line for each distinct choice: "matmul nt 512x576x576 q4_1: cpu/64x1" */
 } apus_list;
 
@@ -79,7 +79,7 @@ typedef struct apus_lower {
     apus_addr args;       /* the argument buffer */
     apus_addr scratch[8]; /* arenas of planned tensors, each `scratch_bytes` long */
     uint64_t scratch_bytes;
-    bool narrow;                    /* algorithms that round their inputs to 16 bits are allowed */
+    apus_narrow narrow;             /* how far algorithms may round their inputs */
     const char *force;              /* "op:variant[/tile][,op:variant]" or "" (APUS_KERNEL) */
     const struct apus_tuned *tuned; /* what a tune file says, or NULL (tuned.h) */
     struct apus_sites *sites;       /* collects choices and makes them, in place of that, or NULL */
@@ -125,7 +125,7 @@ apus_access apus_writes(const apus_lower *l, const apus_tensor *t);
 typedef struct apus_variant {
     const char *name;   /* "tile"; forced with APUS_KERNEL=matmul:tile */
     const char *kernel; /* module that must be in the build */
-    bool narrow;        /* rounds inputs to 16 bits */
+    apus_narrow narrow; /* how far it rounds its inputs */
     bool (*fits)(const apus_caps *caps, const void *problem);   /* NULL: always */
     bool (*chosen)(const apus_caps *caps, const void *problem); /* by default; NULL: if it fits */
     /* Whether its rounding does no harm to such numbers; NULL: always.  Only what is forced goes

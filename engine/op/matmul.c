@@ -119,7 +119,7 @@ static apus_matmul_problem problem_of(const apus_node *n)
     return p;
 }
 
-uint32_t apus_matmul_parts(const apus_caps *caps, bool narrow, const char *force,
+uint32_t apus_matmul_parts(const apus_caps *caps, apus_narrow narrow, const char *force,
                            const apus_node *n)
 {
     const struct attr *attr = n->attr;

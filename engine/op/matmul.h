@@ -40,7 +40,7 @@ typedef struct apus_matmul_params {
 apus_tensor *apus_matmul(apus_graph *g, apus_tensor *a, apus_tensor *b,
                          const apus_matmul_params *params);
 /* Into how many parts the sum of a node is best divided on this device; 1: it is not. */
-uint32_t apus_matmul_parts(const apus_caps *caps, bool narrow, const char *force,
+uint32_t apus_matmul_parts(const apus_caps *caps, apus_narrow narrow, const char *force,
                            const apus_node *n);
 /* Divide it; of a node that has no parts yet. */
 void apus_matmul_divide(apus_graph *g, apus_node *n, uint32_t parts);

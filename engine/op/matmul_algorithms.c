@@ -4,6 +4,7 @@
  *   coop, coop_bf16  matrix cores, operands rounded to 16 bits; _large: blocks of 128 x 128
  *   cpu              register tiles for CPU drivers: no shared memory, one subgroup a workgroup
  *   tile             blocks in shared memory, any GPU, any shape; _wide, _large: larger ones
+ *   int8             blocks in shared memory, products of bytes: matmul_int8.c
  *   plain            one element an invocation: the definition */
 #include "choice.h"
 #include "matmul_problem.h"
@@ -21,8 +22,8 @@ static uint32_t blocks_of(const apus_matmul_problem *p, uint32_t bm, uint32_t bn
     return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
-/* Blocks run along m first: neighbours share columns of b, which is the large operand. */
-static void block_grid(const apus_matmul_problem *p, uint32_t bm, uint32_t bn, apus_dispatch *d)
+void apusi_matmul_block_grid(const apus_matmul_problem *p, uint32_t bm, uint32_t bn,
+                             apus_dispatch *d)
 {
     d->groups[0] = (uint32_t)apus_ceil_div(p->m, bm);
     d->groups[1] = (uint32_t)apus_ceil_div(p->n, bn);
@@ -194,7 +195,7 @@ static apus_status emit_tile(apus_lower *l, const apus_matmul_problem *p, tile_s
         d, &x,
         (uint32_t[]) { s.bm / s.rm * (s.bn / s.rn), p->kind, p->b, s.bm, s.bn, TILE_K, s.rm, s.rn },
         8, chunk);
-    block_grid(p, s.bm, s.bn, d);
+    apusi_matmul_block_grid(p, s.bm, s.bn, d);
     return emit_parts(l, p, &x, TILE_K, d);
 }
 
@@ -322,7 +323,7 @@ static apus_status emit_coop(apus_lower *l, const apus_matmul_problem *p, coop_s
               (uint32_t[]) { local, p->kind, p->b, s.bm, s.bn, s.bk, s.sub_m, s.sub_n, s.f.m, s.f.n,
                              s.f.k, local },
               12, s.bk);
-    block_grid(p, s.bm, s.bn, d);
+    apusi_matmul_block_grid(p, s.bm, s.bn, d);
     return emit_parts(l, p, &x, s.bk, d);
 }
 
@@ -418,6 +419,7 @@ enum {
     COOP_BF16,
     COOP_LARGE,
     COOP,
+    INT8,
     CPU,
     TILE_LARGE,
     TILE_WIDE,
@@ -428,15 +430,17 @@ enum {
 static const apus_variant variants[] = {
     [VEC] = { "vec", "matmul_vec", .fits = apusi_vec_fits, .chosen = apusi_gpu_class,
               .tiles = apusi_vec_tiles },
-    [COOP_BF16_LARGE] = { "coop_bf16_large", "matmul_coop_bf16", .narrow = true,
+    [COOP_BF16_LARGE] = { "coop_bf16_large", "matmul_coop_bf16", .narrow = APUS_NARROW_16,
                           .fits = coop_bf16_large_fits, .chosen = coop_bf16_large_chosen,
                           .sound = coop_bf16_sound },
-    [COOP_BF16] = { "coop_bf16", "matmul_coop_bf16", .narrow = true, .fits = coop_bf16_fits,
-                    .chosen = coop_bf16_chosen, .sound = coop_bf16_sound },
-    [COOP_LARGE] = { "coop_large", "matmul_coop", .narrow = true, .fits = coop_large_fits,
+    [COOP_BF16] = { "coop_bf16", "matmul_coop_bf16", .narrow = APUS_NARROW_16,
+                    .fits = coop_bf16_fits, .chosen = coop_bf16_chosen, .sound = coop_bf16_sound },
+    [COOP_LARGE] = { "coop_large", "matmul_coop", .narrow = APUS_NARROW_16, .fits = coop_large_fits,
                      .chosen = coop_large_chosen, .sound = coop_sound },
-    [COOP] = { "coop", "matmul_coop", .narrow = true, .fits = coop_fits, .chosen = coop_chosen,
-               .sound = coop_sound },
+    [COOP] = { "coop", "matmul_coop", .narrow = APUS_NARROW_16, .fits = coop_fits,
+               .chosen = coop_chosen, .sound = coop_sound },
+    [INT8] = { "int8", "matmul_int8", .narrow = APUS_NARROW_8, .fits = apusi_int8_fits,
+               .chosen = apusi_int8_chosen, .sound = apusi_int8_sound, .tiles = apusi_int8_tiles },
     [DOT_CPU] = { "dot_cpu", "matmul_dot_cpu", .fits = apusi_dot_cpu_fits,
                   .chosen = apusi_dot_cpu_chosen, .tiles = apusi_dot_cpu_tiles },
     [VEC_CPU] = { "vec_cpu", "matmul_vec_cpu", .fits = apusi_vec_cpu_fits,
@@ -469,7 +473,7 @@ const apus_op_choices apusi_matmul_choices = { variants, APUS_COUNT(variants), p
                                                APUS_COUNT(problems) };
 
 /* Fewer blocks than keep a GPU busy, and a long sum.  Large tiles are for many blocks. */
-uint32_t apusi_matmul_parts(const apus_caps *caps, bool narrow, const char *force,
+uint32_t apusi_matmul_parts(const apus_caps *caps, apus_narrow narrow, const char *force,
                             const apus_matmul_problem *p)
 {
     const apus_variant *v =
@@ -487,7 +491,7 @@ uint32_t apusi_matmul_parts(const apus_caps *caps, bool narrow, const char *forc
     return parts > MOST_PARTS ? MOST_PARTS : parts ? parts : 1;
 }
 
-bool apusi_matmul_alike(const apus_caps *caps, bool narrow, const char *force,
+bool apusi_matmul_alike(const apus_caps *caps, apus_narrow narrow, const char *force,
                         const apus_matmul_problem *p, const apus_matmul_problem *q)
 {
     const apus_choosing of_p = { caps, "matmul", variants, APUS_COUNT(variants), p, narrow },
@@ -499,7 +503,7 @@ bool apusi_matmul_alike(const apus_caps *caps, bool narrow, const char *force,
            !memcmp(&x.tile, &y.tile, sizeof(x.tile));
 }
 
-bool apusi_matmul_few_takes(const apus_caps *caps, bool narrow, const char *force,
+bool apusi_matmul_few_takes(const apus_caps *caps, apus_narrow narrow, const char *force,
                             const apus_matmul_problem *p)
 {
     const apus_variant *v =
@@ -543,6 +547,8 @@ apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const
         return emit_coop(l, p, (coop_shape) { .in = APUS_F16, .large = true }, d);
     case COOP:
         return emit_coop(l, p, (coop_shape) { .in = APUS_F16 }, d);
+    case INT8:
+        return apusi_int8_emit(l, p, d);
     case DOT_CPU:
         return apusi_dot_cpu_emit(l, p, &few, d);
     case VEC_CPU:

@@ -102,7 +102,7 @@ apus_node *apus_matmul_batch(apus_graph *g, const apus_matmul_batch_params *p,
     return n;
 }
 
-bool apus_matmul_batch_fits(const apus_caps *caps, bool narrow, const char *force,
+bool apus_matmul_batch_fits(const apus_caps *caps, apus_narrow narrow, const char *force,
                             const apus_matmul_batch_params *p)
 {
     apus_matmul_problem first, other;

@@ -27,7 +27,7 @@ apus_node *apus_matmul_batch(apus_graph *g, const apus_matmul_batch_params *para
                              apus_tensor *out[APUS_BATCH_MOST]);
 
 /* Whether the device takes the same algorithm with the same tile for each of them. */
-bool apus_matmul_batch_fits(const apus_caps *caps, bool narrow, const char *force,
+bool apus_matmul_batch_fits(const apus_caps *caps, apus_narrow narrow, const char *force,
                             const apus_matmul_batch_params *params);
 
 #endif

@@ -113,7 +113,7 @@ static bool seen_before(const apus_matmul_group_params *p, uint32_t i)
     return false;
 }
 
-bool apus_matmul_group_fits(const apus_caps *caps, bool narrow, const char *force,
+bool apus_matmul_group_fits(const apus_caps *caps, apus_narrow narrow, const char *force,
                             const apus_tensor *x, const apus_matmul_group_params *p)
 {
     if (!fits_shapes(x, p))

@@ -36,7 +36,7 @@ apus_node *apus_matmul_group(apus_graph *g, apus_tensor *x, const apus_matmul_gr
                              apus_tensor *out[APUS_GROUP_MOST]);
 
 /* Whether the algorithm that matmul would take for the group takes groups. */
-bool apus_matmul_group_fits(const apus_caps *caps, bool narrow, const char *force,
+bool apus_matmul_group_fits(const apus_caps *caps, apus_narrow narrow, const char *force,
                             const apus_tensor *x, const apus_matmul_group_params *params);
 
 /* What a group was built from; borrowed. */

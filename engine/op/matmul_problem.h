@@ -40,10 +40,10 @@ struct apus_matmul_push apusi_matmul_push(const apus_lower *l, const apus_matmul
                                           const apus_tensor *a, const apus_tensor *b,
                                           const apus_tensor *y, float alpha);
 /* Into how many parts the sum is best divided, with the algorithm that is chosen; 1: it is not. */
-uint32_t apusi_matmul_parts(const apus_caps *caps, bool narrow, const char *force,
+uint32_t apusi_matmul_parts(const apus_caps *caps, apus_narrow narrow, const char *force,
                             const apus_matmul_problem *p);
 /* Whether two products take one algorithm with one tile, of those for several products. */
-bool apusi_matmul_alike(const apus_caps *caps, bool narrow, const char *force,
+bool apusi_matmul_alike(const apus_caps *caps, apus_narrow narrow, const char *force,
                         const apus_matmul_problem *p, const apus_matmul_problem *q);
 
 /* ---- few rows of a, several matrices ---- */
@@ -59,7 +59,7 @@ typedef struct apusi_few {
 } apusi_few;
 
 /* Whether the algorithm that is chosen for `p` takes several matrices. */
-bool apusi_matmul_few_takes(const apus_caps *caps, bool narrow, const char *force,
+bool apusi_matmul_few_takes(const apus_caps *caps, apus_narrow narrow, const char *force,
                             const apus_matmul_problem *p);
 /* As apusi_matmul_emit, for several, of the algorithms that take them. */
 apus_status apusi_matmul_few(apus_lower *l, const apus_matmul_problem *p, const char *what,
@@ -83,7 +83,21 @@ bool apusi_dot_cpu_chosen(const apus_caps *caps, const void *problem);
 apus_status apusi_dot_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
                                apus_dispatch *d);
 
+/* ---- products of bytes ---- */
+
+bool apusi_int8_fits(const apus_caps *caps, const void *problem);
+bool apusi_int8_sound(const apus_caps *caps, const void *problem);
+bool apusi_int8_chosen(const apus_caps *caps, const void *problem);
+uint32_t apusi_int8_tiles(const apus_caps *caps, const void *problem, apus_tile *out,
+                          uint32_t room);
+apus_status apusi_int8_emit(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d);
+
 /* ---- of all algorithms ---- */
+
+/* The grid of kernels whose workgroups make blocks of bm x bn.  They run along m first: neighbours
+ * share columns of b, which is the large operand. */
+void apusi_matmul_block_grid(const apus_matmul_problem *p, uint32_t bm, uint32_t bn,
+                             apus_dispatch *d);
 
 /* Registers for a large tile: what has at least 32 lanes (AMD, NVIDIA, Apple, Qualcomm).  A tile of
  * 8 x 8 spills on GPUs with narrower subgroups. */

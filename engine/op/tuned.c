@@ -41,7 +41,7 @@ void apus_tuned_destroy(apus_tuned **tuned)
     *tuned = NULL;
 }
 
-static int compare(const apus_tuned_row *row, const char *problem, bool narrow)
+static int compare(const apus_tuned_row *row, const char *problem, apus_narrow narrow)
 {
     const int order = strcmp(row->problem, problem);
 
@@ -49,7 +49,7 @@ static int compare(const apus_tuned_row *row, const char *problem, bool narrow)
 }
 
 /* Where the problem stands, or belongs. */
-static uint32_t place_of(const apus_tuned *t, const char *problem, bool narrow)
+static uint32_t place_of(const apus_tuned *t, const char *problem, apus_narrow narrow)
 {
     uint32_t low = 0, high = t->n;
 
@@ -64,7 +64,7 @@ static uint32_t place_of(const apus_tuned *t, const char *problem, bool narrow)
     return low;
 }
 
-const apus_tuned_row *apus_tuned_find(const apus_tuned *t, const char *problem, bool narrow)
+const apus_tuned_row *apus_tuned_find(const apus_tuned *t, const char *problem, apus_narrow narrow)
 {
     const uint32_t at = t ? place_of(t, problem, narrow) : 0;
 
@@ -114,6 +114,11 @@ uint64_t apus_tuned_hash(const apus_tuned *t)
     return t ? hash : 0;
 }
 
+unsigned apus_tuned_bits(apus_narrow narrow)
+{
+    return 32u >> narrow;
+}
+
 /* ---- as JSON ---- */
 
 static void uuid_text(char out[33], const apus_caps *caps)
@@ -132,7 +137,7 @@ static cJSON *row_json(const apus_tuned_row *row)
     cJSON *o = cJSON_CreateObject();
 
     cJSON_AddStringToObject(o, "problem", row->problem);
-    cJSON_AddBoolToObject(o, "narrow", row->narrow);
+    cJSON_AddNumberToObject(o, "bits", apus_tuned_bits(row->narrow));
     cJSON_AddStringToObject(o, "choice", row->choice);
     cJSON_AddNumberToObject(o, "ns", floor(row->ns + 0.5));
     cJSON_AddStringToObject(o, "default", row->or_else);
@@ -195,32 +200,41 @@ static bool is_time(double ns)
     return ns > 0 && ns < 1e15;
 }
 
+static bool read_bits(const cJSON *json, apus_narrow *out)
+{
+    const double bits = apus_json_number(json, "bits", 0);
+
+    while (*out < APUS_NARROW_8 && bits != (double)apus_tuned_bits(*out))
+        ++*out;
+    return bits == (double)apus_tuned_bits(*out);
+}
+
 static apus_status read_row(apus_tuned *t, const cJSON *json, uint32_t i, const char *where)
 {
     const char *problem = apus_json_string(json, "problem", NULL),
                *choice = apus_json_string(json, "choice", NULL),
                *or_else = apus_json_string(json, "default", NULL), *wrong = NULL;
-    const cJSON *narrow = apus_json_get(json, "narrow");
+    apus_narrow narrow = APUS_NARROW_NOT;
     const double ns = apus_json_number(json, "ns", 0),
                  or_else_ns = apus_json_number(json, "default_ns", 0);
     size_t name;
 
     if (!problem || !is_problem(problem))
         wrong = "\"problem\" is no line of text";
-    else if (!cJSON_IsBool(narrow))
-        wrong = "\"narrow\" is neither true nor false";
+    else if (!read_bits(json, &narrow))
+        wrong = "\"bits\" is neither 32 nor 16 nor 8";
     else if (!choice || !apus_choice_is_text(choice, strlen(choice), &name))
         wrong = "\"choice\" is no algorithm, such as cpu or cpu/64x1";
     else if (!or_else || !apus_choice_is_text(or_else, strlen(or_else), &name))
         wrong = "\"default\" is no algorithm, such as cpu or cpu/64x1";
     else if (!is_time(ns) || !is_time(or_else_ns))
         wrong = "\"ns\" and \"default_ns\" are no times in nanoseconds";
-    else if (apus_tuned_find(t, problem, cJSON_IsTrue(narrow)))
+    else if (apus_tuned_find(t, problem, narrow))
         wrong = "the problem stands there twice";
     if (wrong)
         return apus_fail(APUS_ERR_FORMAT, "%s: row %u: %s", where, i + 1, wrong);
     return apus_tuned_add(t, &(apus_tuned_row) { .problem = (char *)(uintptr_t)problem,
-                                                 .narrow = cJSON_IsTrue(narrow),
+                                                 .narrow = narrow,
                                                  .choice = (char *)(uintptr_t)choice,
                                                  .ns = ns,
                                                  .or_else = (char *)(uintptr_t)or_else,

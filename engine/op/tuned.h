@@ -6,12 +6,12 @@
  *     { "format": "apus tune", "version": 1,
  *       "device": NAME, "driver": TEXT, "uuid": HEX, "driver_version": N,
  *       "shaders": HEX,                     hash of this build's shaders
- *       "rows": [ { "problem": "matmul nt 1x576x576 q4_1", "narrow": false,
+ *       "rows": [ { "problem": "matmul nt 1x576x576 q4_1", "bits": 32,
  *                   "choice": "vec_cpu/2", "ns": N, "default": "dot_cpu", "default_ns": N } ],
- *       "hash": HEX }                       of problems, narrow and choices
+ *       "hash": HEX }                       of problems, bits and choices
  *
- * `narrow` says whether algorithms that round their inputs to 16 bits were allowed: a row is for
- * runs where that is the same.  A file of another device, driver or build is not used.  A choice
+ * `bits` says to how many algorithms could round their inputs, 32, 16 or 8: a row is for runs where
+ * that is the same.  A file of another device, driver or build is not used.  A choice
  * that no longer fits is not taken; the default is. */
 #ifndef APUSI_TUNED_H
 #define APUSI_TUNED_H
@@ -23,7 +23,7 @@
 
 typedef struct apus_tuned_row {
     char *problem;
-    bool narrow;
+    apus_narrow narrow;
     char *choice;
     double ns;
     char *or_else; /* what is taken without the row */
@@ -42,9 +42,12 @@ void apus_tuned_destroy(apus_tuned **tuned); /* accepts &{NULL} */
  * Errors: APUS_ERR_MEMORY, APUS_ERR_SUPPORT (more than APUS_TUNED_MOST). */
 apus_status apus_tuned_add(apus_tuned *tuned, const apus_tuned_row *row);
 /* The row of a problem, or NULL.  `tuned` may be NULL. */
-const apus_tuned_row *apus_tuned_find(const apus_tuned *tuned, const char *problem, bool narrow);
+const apus_tuned_row *apus_tuned_find(const apus_tuned *tuned, const char *problem,
+                                      apus_narrow narrow);
 /* By what is chosen, not by times; 0 for NULL. */
 uint64_t apus_tuned_hash(const apus_tuned *tuned);
+/* 32, 16 or 8. */
+unsigned apus_tuned_bits(apus_narrow narrow);
 
 /* As JSON, and back.  `where` names the source in texts.  A file for another device, driver or
  * build gives *out NULL and says so in `why`, which is "" else.

@@ -37,7 +37,7 @@ static void measured(void *user, const apus_tuned_row *row)
         t->p->row(t->p->user, &(apus_tuning_row) { .problem = row->problem,
                                                    .choice = row->choice,
                                                    .or_else = row->or_else,
-                                                   .narrow = row->narrow,
+                                                   .bits = apus_tuned_bits(row->narrow),
                                                    .seconds = row->ns * 1e-9,
                                                    .or_else_seconds = row->or_else_ns * 1e-9 });
 }

@@ -75,18 +75,26 @@ vec2 apus_scale(uint type, uvec2 scales, uint row, uint words, uint blocks, uint
     return apus_scale_of(type, apus_scale_words(type, scales, row, words, blocks, h >> 1), h);
 }
 
+/* The quants of elements 4i .. 4i+3 of a row, a byte each; `word` is the word that has them. */
+uint apus_bytes(uint type, uint word, uint high, uint i)
+{
+    if (type == APUS_Q8_0)
+        return word;
+    const uint q = ((i & 1u) == 0u ? word : word >> 4) & 0x0f0f0f0fu;
+    if (type == APUS_Q6_K)
+        return q | (high >> 2 * (i & 3u) & 0x03030303u) << 4;
+    return apus_has_high(type) ? q | (high >> (i & 7u) & 0x01010101u) << 4 : q;
+}
+
 /* Elements 4i .. 4i+3 of a row; `word` is the word of quants that has them. */
 vec4 apus_quad(uint type, uint word, uint high, uint i, vec2 scale)
 {
+    const uint q = apus_bytes(type, word, high, i);
+
     if (type == APUS_Q8_0)
-        return vec4(bitfieldExtract(int(word), 0, 8), bitfieldExtract(int(word), 8, 8),
-                    bitfieldExtract(int(word), 16, 8), bitfieldExtract(int(word), 24, 8))
+        return vec4(bitfieldExtract(int(q), 0, 8), bitfieldExtract(int(q), 8, 8),
+                    bitfieldExtract(int(q), 16, 8), bitfieldExtract(int(q), 24, 8))
                * scale.x;
-    uint q = ((i & 1u) == 0u ? word : word >> 4) & 0x0f0f0f0fu;
-    if (type == APUS_Q6_K)
-        q |= (high >> 2 * (i & 3u) & 0x03030303u) << 4;
-    else if (apus_has_high(type))
-        q |= (high >> (i & 7u) & 0x01010101u) << 4;
     return vec4(q & 0xffu, (q >> 8) & 0xffu, (q >> 16) & 0xffu, q >> 24) * scale.x + scale.y;
 }
 

@@ -125,7 +125,7 @@ static apus_status plan_of(bench *w, uint32_t at, const problem *p, apus_dtype t
     APUS_FORWARD(apus_graph_status(g));
     return apus_plan_create(
         &w->plan[at], w->exec, g,
-        &(apus_plan_params) { .name = "bench", .force = w->force[at], .narrow = false });
+        &(apus_plan_params) { .name = "bench", .force = w->force[at], .narrow = APUS_NARROW_NOT });
 }
 
 static int by_value(const void *a, const void *b)

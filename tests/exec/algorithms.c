@@ -1,6 +1,7 @@
 /* The list of algorithms says what a recorded graph then gets. */
 #include "attention.h"
-#include "matmul.h"
+#include "choice.h"
+#include "matmul_problem.h"
 #include "op.h"
 
 #include "exec.h"
@@ -119,6 +120,43 @@ TEST(what_is_forced_is_chosen)
     CHECK_EQ_STR(list(&cpu, "matmul:coop", "matmul", "512 rows", "coop").narrow, "cpu");
 }
 
+/* Rows are rounded to bytes where inference is planned, a measurement says so, and the device has
+ * instructions for them; by default nowhere. */
+TEST(products_of_bytes_are_measured_ones)
+{
+    const apus_matmul_problem problem = {
+        .kind = APUS_NT, .m = 512, .n = 4096, .k = 4096, .b = APUS_Q4_0
+    };
+    static const struct {
+        bool dot, fast;
+        apus_narrow narrow;
+        const char *force, *wanted;
+        bool taken;
+    } cases[] = {
+        { true, true, APUS_NARROW_8, "", "int8", true },
+        { true, true, APUS_NARROW_8, "", "int8/64x128", true },
+        { true, true, APUS_NARROW_8, "", NULL, false },
+        { true, true, APUS_NARROW_16, "", "int8", false },
+        { true, false, APUS_NARROW_8, "", "int8", false },
+        { true, false, APUS_NARROW_NOT, "matmul:int8", NULL, true },
+        { false, false, APUS_NARROW_8, "matmul:int8", NULL, false },
+    };
+
+    for (size_t i = 0; i < APUS_COUNT(cases); i++) {
+        apus_caps caps = gpu;
+        caps.int8_dot = cases[i].dot;
+        caps.int8_fast = cases[i].fast;
+        const apus_choosing from = { &caps,
+                                     "matmul",
+                                     apusi_matmul_choices.variants,
+                                     apusi_matmul_choices.n_variants,
+                                     &problem,
+                                     cases[i].narrow };
+        const apus_choice got = apus_choice_find(&from, cases[i].force, cases[i].wanted);
+        CHECK(!strcmp(got.variant->name, "int8") == cases[i].taken);
+    }
+}
+
 TEST(what_cannot_be_forced_is_refused)
 {
     CHECK_OK(apus_algorithms_check(""));
@@ -139,7 +177,8 @@ TEST(what_cannot_be_forced_is_refused)
 }
 
 /* The choice that is noted when a product of the shape of "512 rows" is recorded. */
-static void recorded(const apus_caps *caps, bool narrow, const char *force, const char *choice)
+static void recorded(const apus_caps *caps, apus_narrow narrow, const char *force,
+                     const char *choice)
 {
     const uint32_t a_dims[] = { 512, 4096 }, b_dims[] = { 4096, 4096 };
     apus_graph g;
@@ -169,8 +208,8 @@ TEST(a_recorded_product_gets_what_is_listed)
     for (size_t i = 0; i < APUS_COUNT(all); i++) {
         const found f = list(all[i], "", "matmul", "512 rows", NULL);
 
-        recorded(all[i], false, NULL, f.wide);
-        recorded(all[i], true, NULL, f.narrow);
+        recorded(all[i], APUS_NARROW_NOT, NULL, f.wide);
+        recorded(all[i], APUS_NARROW_16, NULL, f.narrow);
     }
 }
 

@@ -17,7 +17,7 @@ static const apus_caps gpu = {
     .name = "a GPU", .driver = "a driver, 1.2", .uuid = { 1, 2, 3, 250 }, .driver_version = 7
 };
 
-static bool add(apus_tuned *t, const char *problem, bool narrow, const char *choice)
+static bool add(apus_tuned *t, const char *problem, apus_narrow narrow, const char *choice)
 {
     return CHECK_OK(apus_tuned_add(t, &(apus_tuned_row) { .problem = (char *)(uintptr_t)problem,
                                                           .narrow = narrow,
@@ -27,7 +27,7 @@ static bool add(apus_tuned *t, const char *problem, bool narrow, const char *cho
                                                           .or_else_ns = 2000 }));
 }
 
-static apus_tuned *table(const char *problem, bool narrow, const char *choice)
+static apus_tuned *table(const char *problem, apus_narrow narrow, const char *choice)
 {
     apus_tuned *t = NULL;
 
@@ -48,7 +48,7 @@ typedef struct product {
     float out[5 * 24];
 } product;
 
-static bool product_open(product *p, apus_tuned *tuned, const char *force, bool narrow)
+static bool product_open(product *p, apus_tuned *tuned, const char *force, apus_narrow narrow)
 {
     const apus_plan_params params = { .name = "product", .force = force, .narrow = narrow };
 
@@ -80,7 +80,7 @@ static void product_close(product *p)
 }
 
 /* The plan's choice with a table (taken) is `choice`. */
-static void chosen(apus_tuned *tuned, const char *force, bool narrow, const char *choice)
+static void chosen(apus_tuned *tuned, const char *force, apus_narrow narrow, const char *choice)
 {
     char line[128];
     product p;
@@ -95,8 +95,8 @@ TEST(a_file_changes_choices_and_their_hash)
 {
     product plain, other;
 
-    if (product_open(&plain, NULL, "", false) &&
-        product_open(&other, table(PROBLEM, false, "plain"), "", false)) {
+    if (product_open(&plain, NULL, "", APUS_NARROW_NOT) &&
+        product_open(&other, table(PROBLEM, APUS_NARROW_NOT, "plain"), "", APUS_NARROW_NOT)) {
         CHECK_EQ_STR(apus_plan_about(other.plan)->choices, PROBLEM ": plain\n");
         CHECK(strcmp(apus_plan_about(plain.plan)->choices, PROBLEM ": plain\n") != 0);
         CHECK(apus_plan_about(plain.plan)->choices_hash !=
@@ -113,20 +113,21 @@ TEST(what_does_not_fit_leaves_the_default)
     product p;
     char now[64] = "";
 
-    if (product_open(&p, NULL, "", false))
+    if (product_open(&p, NULL, "", APUS_NARROW_NOT))
         sscanf(apus_plan_about(p.plan)->choices, PROBLEM ": %63s", now);
     product_close(&p);
     if (!now[0])
         return;
-    chosen(table(PROBLEM, false, "no_such_algorithm"), "", false, now);
-    chosen(table(PROBLEM, false, "dot_cpu"), "", false, now); /* it takes one row */
-    chosen(table(PROBLEM, false, "tile/64x63"), "", false, now);
-    chosen(table("matmul nt 5x24x64 f16", false, "plain"), "", false, now);
-    chosen(table(PROBLEM, true, "plain"), "", false, now);
-    chosen(table(PROBLEM, true, "plain"), "", true, "plain");
-    chosen(table(PROBLEM, false, "tile/32x16"), "", false, "tile/32x16");
-    chosen(table(PROBLEM, false, "plain"), "matmul:tile", false, "tile");
-    chosen(table(PROBLEM, false, "coop"), "", false, now); /* it rounds */
+    chosen(table(PROBLEM, APUS_NARROW_NOT, "no_such_algorithm"), "", APUS_NARROW_NOT, now);
+    chosen(table(PROBLEM, APUS_NARROW_NOT, "dot_cpu"), "", APUS_NARROW_NOT,
+           now); /* it takes one row */
+    chosen(table(PROBLEM, APUS_NARROW_NOT, "tile/64x63"), "", APUS_NARROW_NOT, now);
+    chosen(table("matmul nt 5x24x64 f16", APUS_NARROW_NOT, "plain"), "", APUS_NARROW_NOT, now);
+    chosen(table(PROBLEM, APUS_NARROW_16, "plain"), "", APUS_NARROW_NOT, now);
+    chosen(table(PROBLEM, APUS_NARROW_16, "plain"), "", APUS_NARROW_16, "plain");
+    chosen(table(PROBLEM, APUS_NARROW_NOT, "tile/32x16"), "", APUS_NARROW_NOT, "tile/32x16");
+    chosen(table(PROBLEM, APUS_NARROW_NOT, "plain"), "matmul:tile", APUS_NARROW_NOT, "tile");
+    chosen(table(PROBLEM, APUS_NARROW_NOT, "coop"), "", APUS_NARROW_NOT, now); /* it rounds */
 }
 
 /* ---- the table and its file ---- */
@@ -150,11 +151,12 @@ TEST(a_file_says_what_the_table_says)
 
     REQUIRE_OK(apus_tuned_create(&t));
     REQUIRE_OK(apus_tuned_create(&backwards));
-    for (size_t i = 0; i < 6; i++) {
-        add(t, problems[i / 2], i % 2, i % 2 ? "tile/64x32" : "plain");
-        add(backwards, problems[(5 - i) / 2], (5 - i) % 2, (5 - i) % 2 ? "tile/64x32" : "plain");
+    for (uint32_t i = 0; i < 9; i++) {
+        const uint32_t back = 8 - i;
+        add(t, problems[i / 3], i % 3, i % 3 ? "tile/64x32" : "plain");
+        add(backwards, problems[back / 3], back % 3, back % 3 ? "tile/64x32" : "plain");
     }
-    CHECK_EQ_U64(t->n, 6);
+    CHECK_EQ_U64(t->n, 9);
     char *text = text_of(t), *other = text_of(backwards);
     CHECK_EQ_STR(text, other);
     CHECK_OK(apus_json_parse(&json, text, strlen(text), "file"));
@@ -165,12 +167,13 @@ TEST(a_file_says_what_the_table_says)
         apus_free(again);
     }
     CHECK_EQ_U64(why.len, 0);
-    CHECK_EQ_STR(apus_tuned_find(t, "attention 3 of 64", true)->choice, "tile/64x32");
-    CHECK_EQ_STR(apus_tuned_find(t, "attention 3 of 64", false)->choice, "plain");
-    CHECK(!apus_tuned_find(t, "attention 3 of 6", false) && !apus_tuned_find(NULL, "x", false));
+    CHECK_EQ_STR(apus_tuned_find(t, "attention 3 of 64", APUS_NARROW_8)->choice, "tile/64x32");
+    CHECK_EQ_STR(apus_tuned_find(t, "attention 3 of 64", APUS_NARROW_NOT)->choice, "plain");
+    CHECK(!apus_tuned_find(t, "attention 3 of 6", APUS_NARROW_NOT) &&
+          !apus_tuned_find(NULL, "x", APUS_NARROW_NOT));
     const uint64_t before = apus_tuned_hash(t);
-    add(t, "attention 3 of 64", true, "tile"); /* in the place of the old one */
-    CHECK(t->n == 6 && apus_tuned_hash(t) != before);
+    add(t, "attention 3 of 64", APUS_NARROW_8, "tile"); /* in the place of the old one */
+    CHECK(t->n == 9 && apus_tuned_hash(t) != before);
     cJSON_Delete(json);
     apus_free(text);
     apus_free(other);
@@ -200,10 +203,10 @@ static apus_status read_text(apus_tuned **out, apus_str *why, const char *text)
     return st;
 }
 
-#define ROW(problem, narrow, choice, or_else, ns)                                                  \
-    "{\"problem\": " problem ", \"narrow\": " narrow ", \"choice\": " choice                       \
-    ", \"default\": " or_else ", \"ns\": " ns ", \"default_ns\": 2000}"
-#define FINE ROW("\"" PROBLEM "\"", "false", "\"cpu/4x1\"", "\"cpu\"", "1500")
+#define ROW(problem, bits, choice, or_else, ns)                                                    \
+    "{\"problem\": " problem ", \"bits\": " bits ", \"choice\": " choice ", \"default\": " or_else \
+    ", \"ns\": " ns ", \"default_ns\": 2000}"
+#define FINE ROW("\"" PROBLEM "\"", "32", "\"cpu/4x1\"", "\"cpu\"", "1500")
 
 TEST(hostile_files_are_refused)
 {
@@ -215,25 +218,24 @@ TEST(hostile_files_are_refused)
         { "null", "file: \"rows\" is no list" },
         { "[3]", "file: row 1: \"problem\"" },
         { "[" FINE ", {}]", "file: row 2: \"problem\"" },
-        { "[" ROW("\"\"", "false", "\"cpu\"", "\"cpu\"", "1") "]", "row 1: \"problem\"" },
-        { "[" ROW("\"a\\nb\"", "false", "\"cpu\"", "\"cpu\"", "1") "]", "row 1: \"problem\"" },
-        { "[" ROW("7", "false", "\"cpu\"", "\"cpu\"", "1") "]", "row 1: \"problem\"" },
-        { "[" ROW("\"x\"", "0", "\"cpu\"", "\"cpu\"", "1") "]", "row 1: \"narrow\"" },
-        { "[" ROW("\"x\"", "null", "\"cpu\"", "\"cpu\"", "1") "]", "row 1: \"narrow\"" },
-        { "[" ROW("\"x\"", "false", "\"\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
-        { "[" ROW("\"x\"", "false", "\"../cpu\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
-        { "[" ROW("\"x\"", "false", "\"cpu/\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
-        { "[" ROW("\"x\"", "false", "\"cpu/4x\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
-        { "[" ROW("\"x\"", "false", "\"cpu/4,y:z\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
-        { "[" ROW("\"x\"", "false", "\"cpu/99999999999\"", "\"cpu\"", "1") "]",
-          "row 1: \"choice\"" },
-        { "[" ROW("\"x\"", "false", "[]", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
-        { "[" ROW("\"x\"", "false", "\"cpu\"", "\"c pu\"", "1") "]", "row 1: \"default\"" },
-        { "[" ROW("\"x\"", "false", "\"cpu\"", "\"cpu\"", "0") "]", "row 1: \"ns\"" },
-        { "[" ROW("\"x\"", "false", "\"cpu\"", "\"cpu\"", "-1") "]", "row 1: \"ns\"" },
-        { "[" ROW("\"x\"", "false", "\"cpu\"", "\"cpu\"", "NaN") "]", "row 1: \"ns\"" },
-        { "[" ROW("\"x\"", "false", "\"cpu\"", "\"cpu\"", "1e300") "]", "row 1: \"ns\"" },
-        { "[" ROW("\"x\"", "false", "\"cpu\"", "\"cpu\"", "\"1\"") "]", "row 1: \"ns\"" },
+        { "[" ROW("\"\"", "32", "\"cpu\"", "\"cpu\"", "1") "]", "row 1: \"problem\"" },
+        { "[" ROW("\"a\\nb\"", "32", "\"cpu\"", "\"cpu\"", "1") "]", "row 1: \"problem\"" },
+        { "[" ROW("7", "32", "\"cpu\"", "\"cpu\"", "1") "]", "row 1: \"problem\"" },
+        { "[" ROW("\"x\"", "24", "\"cpu\"", "\"cpu\"", "1") "]", "row 1: \"bits\"" },
+        { "[" ROW("\"x\"", "false", "\"cpu\"", "\"cpu\"", "1") "]", "row 1: \"bits\"" },
+        { "[" ROW("\"x\"", "32", "\"\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
+        { "[" ROW("\"x\"", "32", "\"../cpu\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
+        { "[" ROW("\"x\"", "32", "\"cpu/\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
+        { "[" ROW("\"x\"", "32", "\"cpu/4x\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
+        { "[" ROW("\"x\"", "32", "\"cpu/4,y:z\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
+        { "[" ROW("\"x\"", "32", "\"cpu/99999999999\"", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
+        { "[" ROW("\"x\"", "32", "[]", "\"cpu\"", "1") "]", "row 1: \"choice\"" },
+        { "[" ROW("\"x\"", "32", "\"cpu\"", "\"c pu\"", "1") "]", "row 1: \"default\"" },
+        { "[" ROW("\"x\"", "32", "\"cpu\"", "\"cpu\"", "0") "]", "row 1: \"ns\"" },
+        { "[" ROW("\"x\"", "32", "\"cpu\"", "\"cpu\"", "-1") "]", "row 1: \"ns\"" },
+        { "[" ROW("\"x\"", "32", "\"cpu\"", "\"cpu\"", "NaN") "]", "row 1: \"ns\"" },
+        { "[" ROW("\"x\"", "32", "\"cpu\"", "\"cpu\"", "1e300") "]", "row 1: \"ns\"" },
+        { "[" ROW("\"x\"", "32", "\"cpu\"", "\"cpu\"", "\"1\"") "]", "row 1: \"ns\"" },
         { "[" FINE "," FINE "]", "row 2: the problem stands there twice" },
         { "[" FINE "]", "the hash of its rows is" },
     };
@@ -261,14 +263,14 @@ TEST(too_many_or_too_long_rows_are_refused)
 
     memset(name, 'x', sizeof(name));
     name[APUS_PROBLEM_ROOM] = '\0';
-    apus_str_addf(&rows, "[" ROW("\"%s\"", "false", "\"cpu\"", "\"cpu\"", "1") "]", name);
+    apus_str_addf(&rows, "[" ROW("\"%s\"", "32", "\"cpu\"", "\"cpu\"", "1") "]", name);
     char *text = file_with(rows.data, "");
     CHECK_FAILS(read_text(&t, &why, text), APUS_ERR_FORMAT, "row 1: \"problem\"");
     apus_free(text);
     apus_str_clear(&rows);
     for (uint32_t i = 0; i <= APUS_TUNED_MOST; i++)
-        apus_str_addf(&rows, "%c" ROW("\"p %u\"", "false", "\"cpu\"", "\"cpu\"", "1"),
-                      i ? ',' : '[', i);
+        apus_str_addf(&rows, "%c" ROW("\"p %u\"", "32", "\"cpu\"", "\"cpu\"", "1"), i ? ',' : '[',
+                      i);
     apus_str_add(&rows, "]");
     text = file_with(rows.data, "");
     CHECK_FAILS(read_text(&t, &why, text), APUS_ERR_FORMAT, "more than 4096 rows");
@@ -405,7 +407,7 @@ TEST(a_plan_is_measured)
     seen listed = { 0 }, stopped = { .stop = true }, all = { 0 }, again = { 0 };
 
     REQUIRE_OK(apus_tuned_create(&found));
-    if (product_open(&p, NULL, "", false)) {
+    if (product_open(&p, NULL, "", APUS_NARROW_NOT)) {
         CHECK_OK(tune(&p, found, 0, &listed, &result)); /* only a list */
         CHECK(result.problems == 1 && result.measured == 0 && found->n == 0);
         CHECK(listed.rows == 1 && listed.without_time == 1 && listed.steps == 0);
@@ -414,12 +416,12 @@ TEST(a_plan_is_measured)
         CHECK_OK(tune(&p, found, 1e-9, &all, &result)); /* the first one in any case */
         CHECK(result.problems == 1 && result.measured == 1 && found->n == 1);
         CHECK(all.rows == 1 && all.without_time == 0 && all.steps > 4);
-        const apus_tuned_row *row = apus_tuned_find(found, PROBLEM, false);
+        const apus_tuned_row *row = apus_tuned_find(found, PROBLEM, APUS_NARROW_NOT);
         if (CHECK(row != NULL)) {
             CHECK(row->ns > 0 && row->ns <= row->or_else_ns);
             CHECK(!strncmp(apus_plan_about(p.plan)->choices + strlen(PROBLEM ": "), row->or_else,
                            strlen(row->or_else)));
-            chosen(table(PROBLEM, false, row->choice), "", false, row->choice);
+            chosen(table(PROBLEM, APUS_NARROW_NOT, row->choice), "", APUS_NARROW_NOT, row->choice);
         }
         CHECK_OK(tune(&p, found, 60, &again, &result)); /* nothing is left */
         CHECK(result.problems == 0 && again.rows == 0 && again.steps == 0);

@@ -64,6 +64,7 @@ rows() {
     rows engine/op/ops.def 'OP\(([a-z0-9_]+)' 'op.\2'
     rows engine/model/arch/arch.def 'ARCH\(([a-z0-9_]+)' 'golden.\2*'
     rows tests/golden/algorithms.def 'ALGORITHM\(([a-z0-9_]+), ([a-z0-9_]+)' 'golden.*.\2_\3'
+    rows tests/golden/algorithms.def 'APART\([a-z0-9_]+, [a-z0-9_]+, [A-Z0-9]+, ([a-z0-9_.]+)' '\2'
     rows tests/vendor/on.sh '#   (([a-z]+[0-9]* )+) ' '\2' |
         awk -F: '{
             n = split($3, device, " ")

@@ -101,7 +101,7 @@ model_judges() {
     done <"$work/algorithms"
     printf '%s\n' golden:llama_gqa_tied_rope3 golden:optim golden:sampling golden:qwen2_bias \
         test:train_merge test:train_dropout test:train_walk test:train_optim test:tune_generate \
-        test:train_offload
+        test:train_offload test:model_formats
 }
 
 # ---- what can be tried here ----

@@ -174,7 +174,7 @@ static void with_workshop(void fill(workshop *w))
 
 static void compile_shapes(workshop *w)
 {
-    for (int narrow = 0; narrow < 2; narrow++)
+    for (apus_narrow narrow = APUS_NARROW_NOT; narrow <= APUS_NARROW_16; narrow++)
         CHECK_OK(kernels_each(apus_gpu_caps(w->gpu),
                               &(apus_plan_params) { .name = "shapes", .narrow = narrow }, compile,
                               w));
@@ -190,9 +190,10 @@ static void force_one(void *user, const apus_algorithm *a)
 
     snprintf(force, sizeof(force), "%s:%s", a->op, a->variant);
     if (a->fits && a->built)
-        CHECK_OK(kernels_each(apus_gpu_caps(w->gpu),
-                              &(apus_plan_params) { .name = force, .narrow = true, .force = force },
-                              compile, w));
+        CHECK_OK(kernels_each(
+            apus_gpu_caps(w->gpu),
+            &(apus_plan_params) { .name = force, .narrow = APUS_NARROW_16, .force = force },
+            compile, w));
 }
 
 static void compile_forced(workshop *w)
@@ -207,6 +208,8 @@ static const char *refusal(const apus_caps *caps, const char *name)
         return "the device has no matrices of f16";
     if (!strcmp(name, "matmul_coop_bf16") && !apus_caps_coop(caps, APUS_BF16))
         return "the device has no matrices of bf16";
+    if (!strcmp(name, "matmul_int8") && !caps->int8_dot)
+        return "the device has no products of bytes";
     if (!strcmp(name, "matmul_dot_cpu") && caps->subgroup > 32)
         return "the device's subgroups have more than 32 lanes";
     return NULL;

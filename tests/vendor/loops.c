@@ -264,10 +264,10 @@ static bool product_kernel(const apus_caps *caps, apus_kernel_key *out)
     apus_matmul(&g, apus_graph_bound(&g, "a", APUS_F16, 2, dims, 1u << 28),
                 apus_graph_bound(&g, "b", APUS_F16, 2, dims, 2u << 28),
                 &(apus_matmul_params) { .kind = APUS_NT, .out = APUS_F16 });
-    const bool ok =
-        CHECK_OK(apus_plan_estimate(&info, &list, &g, caps,
-                                    &(apus_plan_params) { .name = "f16", .narrow = true })) &&
-        CHECK_EQ_U64(list.n_items, 1);
+    const bool ok = CHECK_OK(apus_plan_estimate(
+                        &info, &list, &g, caps,
+                        &(apus_plan_params) { .name = "f16", .narrow = APUS_NARROW_16 })) &&
+                    CHECK_EQ_U64(list.n_items, 1);
     if (ok)
         *out = list.items[0].kernel;
     apus_list_release(&list);

@@ -16,7 +16,7 @@ typedef struct apus_tuning_row {
     const char *problem; /* operator, shape and formats: "matmul nt 1x576x576 q4_1" */
     const char *choice;  /* algorithm, with a tile that is not its default: "vec_cpu/2" */
     const char *or_else; /* what is taken without the file */
-    bool narrow;         /* algorithms that round their inputs to 16 bits were allowed */
+    unsigned bits;       /* to which algorithms could round their inputs: 32, 16 or 8 */
     double seconds, or_else_seconds; /* of one dispatch; 0: it was not measured */
 } apus_tuning_row;
 
