@@ -61,15 +61,19 @@ int sum_of(uvec4 q)
 void stage_a(uint to, uint c, uint row, uint b)
 {
     vec4 x[8];
-    float most = 0.0;
+    uint bits = 0; /* of the largest absolute value, which are in the same order */
 
     [[unroll]] for (uint i = 0; i < 8; i++) {
         x[i] = apus_load4(A_TYPE, p.a, row * (p.k >> 2) + 8 * b + i);
-        const vec4 size = abs(x[i]);
-        most = max(most, max(max(size.x, size.y), max(size.z, size.w)));
+        const uvec4 size = floatBitsToUint(x[i]) & 0x7fffffffu;
+        bits = max(bits, max(max(size.x, size.y), max(size.z, size.w)));
     }
+    const float most = uintBitsToFloat(bits);
     const float inverse = most > 1e-30 ? 1.0 / most : 0.0; /* below it counts as 0 */
-    const float s = most > 1e-30 ? most / 127.0 : 0.0;
+    /* What is not finite is NaN, whatever its bytes are. */
+    const float s = bits >= 0x7f800000u ? uintBitsToFloat(0x7fc00000u)
+                    : most > 1e-30      ? most / 127.0
+                                        : 0.0;
     int sum = 0;
     [[unroll]] for (uint h = 0; h < 2; h++) {
         uvec4 q;
@@ -99,7 +103,7 @@ void stage_b(uint to, uint c, uint row, uint b)
         const uvec4 w = BufU4(p.b).v[at];
         const uvec2 high = apus_highs(B_TYPE, p.scales, row, p.scale_words, b);
         [[unroll]] for (uint i = 0; i < 8; i++)
-            q[i / 4][i % 4] = apus_bytes(B_TYPE, w[i / 2], high[i / 4], i);
+            q[i / 4][i % 4] = apus_quants(B_TYPE, w[i / 2], high[i / 4], i);
     }
     block_b[to * STRIDE + 2 * c] = q[0];
     block_b[to * STRIDE + 2 * c + 1] = q[1];
@@ -182,15 +186,8 @@ void main()
             const uint n = n0 + (j * (BN / RN) + tn) * 4;
             const vec4 s = vec4(sum[i * RN + 4 * j], sum[i * RN + 4 * j + 1],
                                 sum[i * RN + 4 * j + 2], sum[i * RN + 4 * j + 3]);
-            if (m >= rows || n >= p.n)
-                continue;
-            if (Y_TYPE != APUS_F32 || (p.n & 3u) == 0u) {
-                matmul_store4(m, n / 4, s);
-                continue;
-            }
-            [[unroll]] for (uint k = 0; k < 4; k++)
-                if (n + k < p.n)
-                    matmul_store1(m, n + k, s[k]);
+            if (m < rows && n < p.n)
+                matmul_store_quad(m, n, s);
         }
     }
 }

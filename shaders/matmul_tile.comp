@@ -167,15 +167,8 @@ void main()
         [[unroll]] for (uint j = 0; j < RN / 4; j++) {
             const uint n = n0 + (j * (BN / RN) + tn) * 4;
             const vec4 s = sum[i * (RN / 4) + j];
-            if (m >= rows || n >= p.n)
-                continue;
-            if (Y_TYPE != APUS_F32 || (p.n & 3u) == 0u) {
-                matmul_store4(above + m, n / 4, s);
-                continue;
-            }
-            [[unroll]] for (uint c = 0; c < 4; c++)
-                if (n + c < p.n)
-                    matmul_store1(m, n + c, s[c]);
+            if (m < rows && n < p.n)
+                matmul_store_quad(above + m, n, s);
         }
     }
 }

@@ -61,8 +61,8 @@ struct apus_plan {
     uint64_t steps;        /* whole ones that are done */
     uint64_t submitted_ns; /* the last step */
     apus_plan_bound bound;
-    bool profile; /* as it was made */
-    apus_narrow narrow;
+    bool profile;                            /* as it was made, */
+    apus_narrow narrow;                      /* and this */
     apusi_timeline *timeline;                /* NULL: steps are not traced */
     uint64_t copy_ticket, copy_submitted_ns; /* of the last step, for the trace */
     bool uncounted; /* the last step was not added to profile and trace yet */

@@ -18,9 +18,9 @@
 #define APUS_MAX_IN 20
 #define APUS_MAX_OUT 4
 
-/* To how many bits an algorithm rounds its inputs, or may round them. */
+/* To how many bits an algorithm rounds its inputs, or may round them; each allows those before. */
 typedef enum apus_narrow {
-    APUS_NARROW_NOT, /* they stay f32 */
+    APUS_NARROW_NOT, /* they stay as they are stored */
     APUS_NARROW_16,  /* f16 or bf16 */
     APUS_NARROW_8    /* bytes with a scale a block: in inference only */
 } apus_narrow;

@@ -114,18 +114,25 @@ uint32_t apus_blocks_fill(uint32_t *blocks, const uint32_t *first_row, const uin
     return n;
 }
 
-/* parts: the keys over several workgroups, rows over lanes as in split where that fits; split: a
- * row over several lanes of a larger workgroup; lane: a lane has whole rows. */
-enum { PARTS, SPLIT, LANE };
+/* parts: the keys over several workgroups, rows over lanes as in split where that fits; coop: on
+ * matrix cores; split: a row over several lanes of a larger workgroup; lane: a lane has whole
+ * rows. */
+enum { PARTS, COOP_BF16, COOP, SPLIT, LANE };
 static const apus_variant variants[] = {
     [PARTS] = { "parts", "attention_combine", .fits = parts_fit, .chosen = parts_chosen },
+    [COOP_BF16] = { "coop_bf16", "attention_coop_bf16", .narrow = APUS_NARROW_16,
+                    .fits = apusi_attention_coop_bf16_fits,
+                    .chosen = apusi_attention_coop_bf16_chosen },
+    [COOP] = { "coop", "attention_coop", .narrow = APUS_NARROW_16,
+               .fits = apusi_attention_coop_fits, .chosen = apusi_attention_coop_chosen },
     [SPLIT] = { "split", "attention", .fits = apusi_attention_split_fits,
                 .chosen = apusi_attention_split_chosen },
     [LANE] = { "lane", "attention" },
 };
 
-static const apusi_attention_case narrow_head = { .head_dim = 64 }, wide_head = { .head_dim = 128 },
-                                  long_cache = { 128, 32, 8192 };
+static const apusi_attention_case narrow_head = { .head_dim = 64, .tokens = 8, .block_rows = 16 },
+                                  wide_head = { .head_dim = 128, .tokens = 4, .block_rows = 16 },
+                                  long_cache = { 128, 32, 8192, 1, 4 };
 static const apus_op_problem problems[] = {
     { "heads of 64", &narrow_head },
     { "heads of 128", &wide_head },
@@ -365,7 +372,16 @@ static apus_status combine(apus_lower *l, const apus_node *n, struct apus_attent
 static apus_status record(apus_lower *l, const apus_node *n)
 {
     const struct apusi_attention_attr *a = n->attr;
-    const apusi_attention_case c = { a->p.head_dim, a->parts, most_keys(&a->s, &a->p) };
+    const uint32_t group = a->p.heads / a->p.kv_heads;
+    const apusi_attention_case c = {
+        .head_dim = a->p.head_dim,
+        .parts = a->parts,
+        .keys = most_keys(&a->s, &a->p),
+        .tokens = a->s.block_tokens,
+        .block_rows = a->s.block_tokens * group,
+        .q = n->in[APUSI_Q]->dtype,
+        .kv = n->in[APUSI_K]->dtype,
+    };
     struct apus_attention_args args = apusi_attention_args(l, n);
     struct apus_attention_push push = { .step = l->step };
     const apus_tensor *q = n->in[APUSI_Q];
@@ -375,10 +391,13 @@ static apus_status record(apus_lower *l, const apus_node *n)
     char what[96];
 
     /* The same text for all lengths of a kind, so that what was measured with one is found. */
-    snprintf(what, sizeof(what), "%u of %u%s", a->p.heads / a->p.kv_heads, a->p.head_dim,
-             a->parts && c.keys >= LONG_CACHE ? ", a long cache" : "");
+    snprintf(what, sizeof(what), "%u of %u%s", group, a->p.head_dim,
+             a->parts && c.keys >= LONG_CACHE ? ", a long cache"
+             : c.tokens == 1                  ? ", one token"
+                                              : "");
     APUS_FORWARD(apus_choose(l, "attention", variants, APUS_COUNT(variants), &c, what, &v));
-    const bool parts = v == &variants[PARTS];
+    const bool parts = v == &variants[PARTS],
+               coop = v == &variants[COOP] || v == &variants[COOP_BF16];
     const apusi_attention_lanes s = apusi_attention_spread(
         l->caps, n, parts ? apusi_attention_split_fits(l->caps, &c) : v == &variants[SPLIT]);
     args.o = apus_address(l, n->out[0]);
@@ -390,6 +409,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
     d.spec[12] = n->in[IN_SINKS] != NULL;
     d.spec[13] = parts ? a->parts : 1;
     d.groups[2] = d.spec[13];
+    if (coop)
+        APUS_FORWARD(apusi_attention_coop_spec(l->caps, &c, v == &variants[COOP_BF16], &d));
     d.access = access;
     for (uint32_t i = 0; i < n->n_in; i++)
         if (n->in[i])

@@ -19,7 +19,9 @@ struct apusi_attention_attr {
 /* What the algorithms are chosen by. */
 typedef struct apusi_attention_case {
     uint32_t head_dim, parts;
-    uint64_t keys; /* that a row may see */
+    uint64_t keys;               /* that a row may see */
+    uint32_t tokens, block_rows; /* of a block: its rows are those of the heads of a group */
+    apus_dtype q, kv;
 } apusi_attention_case;
 
 /* The first inputs of both nodes. */
@@ -48,6 +50,14 @@ typedef struct apusi_attention_lanes {
 /* Whether lanes can share rows of the apusi_attention_case, and whether they should. */
 bool apusi_attention_split_fits(const apus_caps *caps, const void *problem);
 bool apusi_attention_split_chosen(const apus_caps *caps, const void *problem);
+/* On matrix cores: the same, and the kernel with its constants, behind those of
+ * apusi_attention_spec.  Errors: APUS_ERR_SUPPORT. */
+bool apusi_attention_coop_fits(const apus_caps *caps, const void *problem);
+bool apusi_attention_coop_chosen(const apus_caps *caps, const void *problem);
+bool apusi_attention_coop_bf16_fits(const apus_caps *caps, const void *problem);
+bool apusi_attention_coop_bf16_chosen(const apus_caps *caps, const void *problem);
+apus_status apusi_attention_coop_spec(const apus_caps *caps, const apusi_attention_case *c,
+                                      bool bf16, apus_dispatch *d);
 /* The lanes, with rows over several of them (which must fit) or not. */
 apusi_attention_lanes apusi_attention_spread(const apus_caps *caps, const apus_node *n, bool split);
 /* Arguments and specialization constants that both directions have. */

@@ -192,7 +192,9 @@ static apus_status find_wanted(apus_lower *l, const apus_choosing *from, const c
         *wanted = l->sites->at[l->site].pick;
         return APUS_OK;
     }
-    row = l->tuned ? apus_tuned_find(l->tuned, problem, l->narrow) : NULL;
+    row = apus_tuned_find(l->tuned, problem, l->narrow);
+    if (!row && l->narrow == APUS_NARROW_8) /* what 16 bits allow, 8 allow too */
+        row = apus_tuned_find(l->tuned, problem, APUS_NARROW_16);
     *wanted = row ? row->choice : NULL;
     return APUS_OK;
 }

@@ -1,5 +1,6 @@
 /* matmul_int8.c - the matmul algorithm int8: rows of a rounded to bytes, quants of b as they are,
- * and their products by instructions for four bytes (as GGML's Vulkan back end has it: mul_mmq).
+ * and their products by instructions for four bytes.  GGML's Vulkan back end multiplies so too
+ * (mul_mmq), with rows rounded once in a pass before; here each block of columns rounds them again.
  *
  * In inference only, and only where it was measured to be the fastest (`apus tune`) or is forced:
  * whether it pays is not to be told from what a device says of itself. */

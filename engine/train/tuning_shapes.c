@@ -138,7 +138,7 @@ apus_status apusi_shapes_open(apusi_shapes *s, const apus_tuning_params *params)
     APUS_TRY(apus_plan_create(
         &s->plan, s->exec, &s->graph,
         &(apus_plan_params) { .name = "shapes",
-                              .narrow = act != APUS_F32 ? APUS_NARROW_8 : APUS_NARROW_NOT,
+                              .narrow = act != APUS_F32 ? APUS_NARROW_16 : APUS_NARROW_NOT,
                               .force = "" }));
     APUS_TRY(apus_plan_run(s->plan, NULL));
 fail:

@@ -52,6 +52,18 @@ void matmul_store4(uint m, uint n4, vec4 sum)
     apus_store4(Y_TYPE, p.y, at, y);
 }
 
+/* y[m,n] .. y[m,n+3], those that exist; n is a multiple of 4, and p.n too in 16 bits. */
+void matmul_store_quad(uint m, uint n, vec4 sum)
+{
+    if (Y_TYPE != APUS_F32 || (p.n & 3u) == 0u) {
+        matmul_store4(m, n / 4, sum);
+        return;
+    }
+    [[unroll]] for (uint c = 0; c < 4; c++)
+        if (n + c < p.n)
+            matmul_store1(m, n + c, sum[c]);
+}
+
 #ifdef MATMUL_LANES
 /* y[m,n] of a lane whose neighbour, of the other parity, has the other column of the pair. */
 void matmul_put_lane(uint m, uint n, float y)

@@ -76,7 +76,7 @@ vec2 apus_scale(uint type, uvec2 scales, uint row, uint words, uint blocks, uint
 }
 
 /* The quants of elements 4i .. 4i+3 of a row, a byte each; `word` is the word that has them. */
-uint apus_bytes(uint type, uint word, uint high, uint i)
+uint apus_quants(uint type, uint word, uint high, uint i)
 {
     if (type == APUS_Q8_0)
         return word;
@@ -89,7 +89,7 @@ uint apus_bytes(uint type, uint word, uint high, uint i)
 /* Elements 4i .. 4i+3 of a row; `word` is the word of quants that has them. */
 vec4 apus_quad(uint type, uint word, uint high, uint i, vec2 scale)
 {
-    const uint q = apus_bytes(type, word, high, i);
+    const uint q = apus_quants(type, word, high, i);
 
     if (type == APUS_Q8_0)
         return vec4(bitfieldExtract(int(q), 0, 8), bitfieldExtract(int(q), 8, 8),

@@ -103,6 +103,10 @@ TEST(each_class_of_device_gets_its_own)
     CHECK_EQ_STR(list(&cpu, "", "attention", "heads of 64", NULL).wide, "lane");
     f = list(&gpu, "", "matmul", "512 rows", NULL);
     CHECK_EQ_STR(list(&gpu, "", "attention_back", "heads of 128", NULL).wide, "split");
+    CHECK_EQ_STR(list(&gpu, "", "attention", "heads of 128", NULL).wide, "split");
+    if (apus_kernel_exists("attention_coop"))
+        CHECK_EQ_STR(list(&gpu, "", "attention", "heads of 128", NULL).narrow, "coop");
+    CHECK_EQ_STR(list(&cpu, "", "attention", "heads of 128", "coop").narrow, "lane");
     CHECK(!strncmp(f.wide, "tile", 4));
     if (apus_kernel_exists("matmul_coop"))
         CHECK(!strncmp(f.narrow, "coop", 4));
@@ -124,8 +128,14 @@ TEST(what_is_forced_is_chosen)
  * instructions for them; by default nowhere. */
 TEST(products_of_bytes_are_measured_ones)
 {
-    const apus_matmul_problem problem = {
-        .kind = APUS_NT, .m = 512, .n = 4096, .k = 4096, .b = APUS_Q4_0
+#define OF(kind_, type, ...)                                                                       \
+    {                                                                                              \
+        .kind = kind_, .m = 512, .n = 4096, .k = 4096, .b = type, __VA_ARGS__                      \
+    }
+    static const apus_matmul_problem problem = OF(APUS_NT, APUS_Q4_0, .k2 = 0), others[] = {
+        OF(APUS_NN, APUS_Q4_0, .k2 = 0), OF(APUS_TN, APUS_F32, .k2 = 0),
+        OF(APUS_NT, APUS_F16, .k2 = 0), OF(APUS_NT, APUS_Q4_0, .k2 = 8),
+        OF(APUS_NT, APUS_Q4_0, .batch = 2)
     };
     static const struct {
         bool dot, fast;
@@ -155,6 +165,14 @@ TEST(products_of_bytes_are_measured_ones)
         const apus_choice got = apus_choice_find(&from, cases[i].force, cases[i].wanted);
         CHECK(!strcmp(got.variant->name, "int8") == cases[i].taken);
     }
+    apus_caps able = gpu;
+    able.int8_dot = able.int8_fast = true;
+    for (size_t i = 0; i < APUS_COUNT(others); i++)
+        CHECK(strcmp(apus_variant_find(&able, APUS_NARROW_8, "matmul:int8", "matmul",
+                                       apusi_matmul_choices.variants,
+                                       apusi_matmul_choices.n_variants, &others[i])
+                         ->name,
+                     "int8") != 0);
 }
 
 TEST(what_cannot_be_forced_is_refused)
@@ -217,12 +235,12 @@ TEST(a_recorded_product_gets_what_is_listed)
  * not list is not taken. */
 TEST(a_tile_is_forced)
 {
-    recorded(&cpu, false, "matmul:cpu/32x2", "cpu/32x2");
-    recorded(&cpu, false, "matmul:cpu/64x1", "cpu");
-    recorded(&cpu, false, "matmul:cpu/48x1", "cpu");
-    recorded(&cpu, false, "matmul:tile/32x16", "tile/32x16");
-    recorded(&gpu, false, "matmul:tile/32x17", "tile_wide");
-    recorded(&gpu, false, "attention:lane,matmul:cpu/32x1,matmul:tile/16x16", "cpu/32x1");
+    recorded(&cpu, APUS_NARROW_NOT, "matmul:cpu/32x2", "cpu/32x2");
+    recorded(&cpu, APUS_NARROW_NOT, "matmul:cpu/64x1", "cpu");
+    recorded(&cpu, APUS_NARROW_NOT, "matmul:cpu/48x1", "cpu");
+    recorded(&cpu, APUS_NARROW_NOT, "matmul:tile/32x16", "tile/32x16");
+    recorded(&gpu, APUS_NARROW_NOT, "matmul:tile/32x17", "tile_wide");
+    recorded(&gpu, APUS_NARROW_NOT, "attention:lane,matmul:cpu/32x1,matmul:tile/16x16", "cpu/32x1");
 }
 
 /* Attention of `rows` sequences of one row each (8 heads, 2 of keys, size 64) over a cache of
@@ -268,17 +286,17 @@ TEST(few_rows_over_a_long_cache_are_divided)
     attends(&gpu, "", 1, 16, 0, "attention 4 of 64, a long cache: parts\n",
             (const uint32_t[2][3]) { { 1, 2, 8 }, { 2, 1, 1 } });
     /* Neither many rows, nor short caches, nor windows are. */
-    attends(&gpu, "", 9, 128, 0, "attention 4 of 64: split\n",
+    attends(&gpu, "", 9, 128, 0, "attention 4 of 64, one token: split\n",
             (const uint32_t[2][3]) { { 9, 2, 1 } });
-    attends(&gpu, "", 1, 15, 0, "attention 4 of 64: split\n",
+    attends(&gpu, "", 1, 15, 0, "attention 4 of 64, one token: split\n",
             (const uint32_t[2][3]) { { 1, 2, 1 } });
-    attends(&gpu, "", 1, 3, 0, "attention 4 of 64: split\n",
+    attends(&gpu, "", 1, 3, 0, "attention 4 of 64, one token: split\n",
             (const uint32_t[2][3]) { { 1, 2, 1 } });
-    attends(&gpu, "", 1, 128, 512, "attention 4 of 64: split\n",
+    attends(&gpu, "", 1, 128, 512, "attention 4 of 64, one token: split\n",
             (const uint32_t[2][3]) { { 1, 2, 1 } });
     /* On a CPU only where that is forced. */
     attends(&cpu, "", 1, 128, 0, "attention 4 of 64, a long cache: lane\n",
             (const uint32_t[2][3]) { { 1, 2, 1 } });
-    attends(&cpu, "attention:parts", 1, 4, 0, "attention 4 of 64: parts\n",
+    attends(&cpu, "attention:parts", 1, 4, 0, "attention 4 of 64, one token: parts\n",
             (const uint32_t[2][3]) { { 1, 2, 2 }, { 2, 1, 1 } });
 }

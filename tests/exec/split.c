@@ -6,7 +6,8 @@
 #include "matmul.h"
 
 /* Parts of the sum of `rows` rows with a matrix (n, k), both f16. */
-static uint32_t parts_on(const char *name, bool narrow, uint32_t rows, uint32_t n, uint32_t k)
+static uint32_t parts_on(const char *name, apus_narrow narrow, uint32_t rows, uint32_t n,
+                         uint32_t k)
 {
     const apus_gpu_class *class;
     apus_caps caps;
@@ -42,7 +43,7 @@ TEST(results_in_place_are_divided)
     apus_tensor *b = apus_graph_bound(&g, "b", APUS_F16, 2, (uint32_t[]) { 49152, 576 }, 1 << 30);
     apus_tensor *y = apus_graph_bound(&g, "y", APUS_F32, 2, (uint32_t[]) { 32, 576 }, 1 << 24);
     CHECK(apus_matmul(&g, a, b, &(apus_matmul_params) { .kind = APUS_NN, .into = y }) == y);
-    CHECK_OK(apus_split(&g, &caps, true, ""));
+    CHECK_OK(apus_split(&g, &caps, APUS_NARROW_16, ""));
     CHECK(g.nodes[0]->n_out == 1 && g.nodes[0]->out[0]->dims[0] == 7);
     CHECK_EQ_U64(g.nodes[0]->mutates, 1u << 4);
     apus_graph_release(&g);
@@ -51,24 +52,25 @@ TEST(results_in_place_are_divided)
 /* Blocks of 64 x 64 on matrix cores: 16 of 32 rows with 1024 columns, where 64 keep a GPU busy. */
 TEST(few_blocks_and_a_long_sum_are_divided)
 {
-    CHECK_EQ_U64(parts_on("ada", true, 32, 1024, 8192), 8);
-    CHECK_EQ_U64(parts_on("ada", true, 32, 1024, 4096), 8);
-    CHECK_EQ_U64(parts_on("ada", true, 32, 1024, 2048), 4);
-    CHECK_EQ_U64(parts_on("ada", true, 32, 3072, 8192), 2);
-    CHECK_EQ_U64(parts_on("navi31", true, 48, 1024, 2048), 4);
+    CHECK_EQ_U64(parts_on("ada", APUS_NARROW_16, 32, 1024, 8192), 8);
+    CHECK_EQ_U64(parts_on("ada", APUS_NARROW_16, 32, 1024, 4096), 8);
+    CHECK_EQ_U64(parts_on("ada", APUS_NARROW_16, 32, 1024, 2048), 4);
+    CHECK_EQ_U64(parts_on("ada", APUS_NARROW_16, 32, 3072, 8192), 2);
+    CHECK_EQ_U64(parts_on("navi31", APUS_NARROW_16, 48, 1024, 2048), 4);
 }
 
 /* Without them tiles become smaller first: 32 of 32 x 32. */
 TEST(tiles_are_divided_when_they_are_small)
 {
-    CHECK_EQ_U64(parts_on("polaris10", false, 32, 1024, 4096), 4);
-    CHECK_EQ_U64(parts_on("polaris10", false, 32, 2048, 4096), 1);
+    CHECK_EQ_U64(parts_on("polaris10", APUS_NARROW_NOT, 32, 1024, 4096), 4);
+    CHECK_EQ_U64(parts_on("polaris10", APUS_NARROW_NOT, 32, 2048, 4096), 1);
 }
 
 TEST(others_are_not)
 {
-    CHECK_EQ_U64(parts_on("ada", true, 32, 1024, 1020), 1);  /* short */
-    CHECK_EQ_U64(parts_on("ada", true, 512, 4096, 4096), 1); /* enough blocks */
-    CHECK_EQ_U64(parts_on("ada", true, 8, 1024, 4096), 1);   /* few rows: one subgroup a row of b */
-    CHECK_EQ_U64(parts_on("lavapipe", false, 32, 1024, 4096), 1);
+    CHECK_EQ_U64(parts_on("ada", APUS_NARROW_16, 32, 1024, 1020), 1);  /* short */
+    CHECK_EQ_U64(parts_on("ada", APUS_NARROW_16, 512, 4096, 4096), 1); /* enough blocks */
+    CHECK_EQ_U64(parts_on("ada", APUS_NARROW_16, 8, 1024, 4096),
+                 1); /* few rows: one subgroup a row of b */
+    CHECK_EQ_U64(parts_on("lavapipe", APUS_NARROW_NOT, 32, 1024, 4096), 1);
 }

@@ -35,7 +35,8 @@ apus_status golden_model_open(const golden_case *c, const char *path, bool train
                                      .torch_dtype = c->run->torch_dtype,
                                      .train_all = train_all,
                                  }));
-    (*out)->types.narrow = (*out)->types.narrow || c->run->narrow;
+    if (c->run->narrow)
+        (*out)->types.narrow = APUS_NARROW_16;
     return APUS_OK;
 }
 

@@ -46,7 +46,7 @@ TEST(by_flag_files_and_device)
                                         cases[i].caps)))
             continue;
         harness_check(t.act == cases[i].act && t.cache == cases[i].cache &&
-                          t.narrow == (cases[i].cache != APUS_F32) &&
+                          (t.narrow != APUS_NARROW_NOT) == (cases[i].cache != APUS_F32) &&
                           !strcmp(t.torch_dtype, cases[i].torch_dtype),
                       __FILE__, __LINE__, "case %zu: activations %s, cache %s, narrow %d, %s", i,
                       apus_dtype_of(t.act)->name, apus_dtype_of(t.cache)->name, t.narrow,

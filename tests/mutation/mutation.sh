@@ -97,11 +97,13 @@ model_judges() {
     while read -r op variant of; do
         [ "$of" = "$kernel" ] || continue
         [ "$mutant" = "$kernel" ] || [ "$mutant" = "$kernel:$variant" ] || continue
-        echo "golden:llama_gqa_tied_rope3 $op:$variant"
+        apart=$(sed -n "s/^APART($op, $variant, [A-Z0-9]*, \([a-z0-9_]*\)[.]/test:\1_/; s/)\$//; /^test:/p" \
+            "$source/tests/golden/algorithms.def")
+        echo "${apart:-golden:llama_gqa_tied_rope3 $op:$variant}"
     done <"$work/algorithms"
     printf '%s\n' golden:llama_gqa_tied_rope3 golden:optim golden:sampling golden:qwen2_bias \
         test:train_merge test:train_dropout test:train_walk test:train_optim test:tune_generate \
-        test:train_offload test:model_formats
+        test:train_offload
 }
 
 # ---- what can be tried here ----

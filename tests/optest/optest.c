@@ -405,7 +405,9 @@ static bool run_one(optest *t, const char *force, apus_dtype type, uint32_t acts
         goto done;
     const apus_status st = apus_plan_create(
         &r.plan, the_exec, &r.g,
-        &(apus_plan_params) { .name = t->name, .force = force ? force : "", .narrow = t->narrow });
+        &(apus_plan_params) { .name = t->name,
+                              .force = force ? force : "",
+                              .narrow = t->narrow ? APUS_NARROW_16 : APUS_NARROW_NOT });
     if (force && t->picky && st == APUS_ERR_SUPPORT) { /* nor does what is taken instead */
         printf("    %s: %s does not fit this case or device\n", t->name, force);
         goto done;

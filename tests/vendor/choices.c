@@ -54,7 +54,7 @@ static void note(const char *problem, const char *taken)
 }
 
 /* Lines "problem: variant" of the operators that choose. */
-static void note_choices(const char *choices, bool narrow)
+static void note_choices(const char *choices, apus_narrow narrow)
 {
     char line[200], problem[128];
 
@@ -66,7 +66,8 @@ static void note_choices(const char *choices, bool narrow)
         if (!CHECK(colon != NULL))
             return;
         *colon = '\0';
-        snprintf(problem, sizeof(problem), "%.110s%s", line, narrow ? ", 16 bits allowed" : "");
+        snprintf(problem, sizeof(problem), "%.110s%s", line,
+                 narrow != APUS_NARROW_NOT ? ", 16 bits allowed" : "");
         note(problem, colon + 1 + (colon[1] == ' '));
     }
 }

@@ -53,7 +53,8 @@ typedef struct apus_device_row {
     char kind[12];    /* "discrete", "integrated", "virtual", "cpu" or "other" */
     char reason[160]; /* why it cannot be used; "" where it can */
     bool usable;
-    bool f16, bf16, int8_dot, timestamps;
+    bool f16, bf16, timestamps;
+    bool int8_dot;        /* has an instruction for products of four bytes */
     uint32_t api_version; /* as Vulkan packs it */
     uint32_t subgroup, subgroup_min, subgroup_max;
     uint32_t max_shared; /* bytes of shared memory of a workgroup */
