@@ -12,8 +12,7 @@
  *
  * `bits` says to how many algorithms could round their inputs, 32, 16 or 8: a row is for runs where
  * that is the same; with 8, where there is none, that of 16.  A file of another device, driver or
- * build is not used.  A choice
- * that no longer fits is not taken; the default is. */
+ * build is not used.  A choice that no longer fits is not taken; the default is. */
 #ifndef APUSI_TUNED_H
 #define APUSI_TUNED_H
 
