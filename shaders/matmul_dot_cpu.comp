@@ -37,7 +37,7 @@ layout(constant_id = 9) const uint NORM = 0;
 const uint SHIFT = B_TYPE == APUS_F32 ? 0 : B_TYPE <= APUS_BF16 ? 1 : B_TYPE == APUS_Q8_0 ? 2 : 3;
 const uint PER = 1 << SHIFT, CHUNK = LANES << SHIFT, PIECES = TURN / CHUNK;
 const uint GRAIN = B_TYPE == APUS_Q6_K ? 16 : 32;
-const uint SETS = PAIR == 1 ? 2 : 1; /* of LANES rows of b: PAIR: of the other matrix */
+const uint SETS = PAIR != 0 ? 2 : 1; /* of LANES rows of b: PAIR: of the other matrix */
 const bool QUANT = B_TYPE > APUS_BF16, OFFSET = QUANT && B_TYPE != APUS_Q8_0;
 
 uint lane;
@@ -218,7 +218,7 @@ void main()
         load_x(TURN / 8 * c);
         [[unroll]] for (uint r = 0; r < LANES; r++)
             add_turn(p.b, p.scales, r, row_n[r], row_at[r], c);
-        if (PAIR == 1)
+        if (PAIR != 0)
             [[unroll]] for (uint r = 0; r < LANES; r++)
                 add_turn(up.b, up.scales, SETS * LANES - LANES + r, row_n[r], row_at[r], c);
     } while (++c < p.k / TURN);
@@ -226,7 +226,7 @@ void main()
     const bool is_mine = n < p.n && rows > 0 && (Y_TYPE != APUS_F32 || n0 < apart);
     const float scale = NORM == 1 ? norm_scale(over_lanes(squares)) : 1.0;
     const float first = scale * exchanged(0);
-    if (PAIR == 1) {
+    if (PAIR != 0) {
         const float second = scale * exchanged(SETS * LANES - LANES);
         if (is_mine)
             matmul_put_lane(0, n, gated1(0, n, first, second));

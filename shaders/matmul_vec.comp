@@ -27,7 +27,7 @@ layout(constant_id = 9) const uint ADAPTED = 0;
 layout(constant_id = 10) const uint NORM = 0;
 #include "matmul_few.glsl"
 
-const uint OWN = PAIR == 1 ? ROWS / 2 : ROWS; /* rows of one matrix: even */
+const uint OWN = PAIR != 0 ? ROWS / 2 : ROWS; /* rows of one matrix: even */
 const uint PAIRS = OWN / 2 * M;
 const uint TURNS = (PAIRS + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
 
@@ -154,7 +154,7 @@ void main()
         const float scale = NORM == 1 ? squares[i % M] : 1.0;
         const vec2 s = scale * pair_of(i / M, i % M);
         mine[turn] = is_mine ? s : mine[turn];
-        if (PAIR == 1) {
+        if (PAIR != 0) {
             const vec2 s_up = scale * pair_of(OWN / 2 + i / M, i % M);
             mine_up[turn] = is_mine ? s_up : mine_up[turn];
         }
@@ -170,6 +170,6 @@ void main()
         /* An adapter's address has to be the same for all lanes: row by row. */
         for (uint m = 0; m < M; m++)
             if (at < PAIRS && at % M == m && m < live && n < p.n)
-                matmul_put2(m, n, PAIR == 1 ? gated2(m, n, s, s_up) : few_end2(m, n, s));
+                matmul_put2(m, n, PAIR != 0 ? gated2(m, n, s, s_up) : few_end2(m, n, s));
     }
 }

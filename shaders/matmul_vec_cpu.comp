@@ -43,8 +43,8 @@ void add4(uint r, uint k4, uint i, vec4 b)
 /* Block `c` (32 k) of weight row n. */
 void add_block(uint r, uint n, uint c)
 {
-    const uvec2 b = PAIR == 1 && r == 1 ? up.b : p.b;
-    const uvec2 plane = PAIR == 1 && r == 1 ? up.scales : p.scales;
+    const uvec2 b = PAIR != 0 && r == 1 ? up.b : p.b;
+    const uvec2 plane = PAIR != 0 && r == 1 ? up.scales : p.scales;
     const uint blocks = p.k >> 5, at = n * blocks + c, k4 = 8 * c;
     if (B_TYPE == APUS_F32) {
         [[unroll]] for (uint i = 0; i < 8; i++)
@@ -73,8 +73,8 @@ void add_block(uint r, uint n, uint c)
 
 void main()
 {
-    const uint lanes = gl_WorkGroupSize.x, apart = PAIR == 1 ? 0 : lanes;
-    const uint n0 = take_member(few_group()) * (PAIR == 1 ? lanes : lanes * ROWS)
+    const uint lanes = gl_WorkGroupSize.x, apart = PAIR != 0 ? 0 : lanes;
+    const uint n0 = take_member(few_group()) * (PAIR != 0 ? lanes : lanes * ROWS)
         + gl_LocalInvocationID.x;
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
 
@@ -85,7 +85,7 @@ void main()
         [[unroll]] for (uint r = 0; r < ROWS; r++)
             add_block(r, min(n0 + r * apart, p.n - 1), c);
     } while (++c < p.k >> 5);
-    if (PAIR == 1) {
+    if (PAIR != 0) {
         [[unroll]] for (uint m = 0; m < TM; m++)
             if (n0 < p.n && m < rows)
                 matmul_put_lane(m, n0, gated1(m, n0, sum[2 * m], sum[2 * m + 1]));

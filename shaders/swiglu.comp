@@ -1,16 +1,16 @@
 #version 450
-/* y = gate / (1 + exp(-gate)) * up, element by element.
+/* y = silu(gate) * up or gelu(gate) * up, element by element (gate.glsl).
  *
  *   gate, up (rows, cols)  ->  y (rows, cols);  all f32, f16 or bf16
  *
- * Four elements an invocation.  Shazeer, GLU variants improve transformer, 2020
- * (arXiv:2002.05202). */
+ * Four elements an invocation. */
 #extension GL_GOOGLE_include_directive : require
 #include "mem.glsl"
-#include "args/swiglu.h"
+#include "gate.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint TYPE = APUS_F32;
+layout(constant_id = 2) const uint GATE = APUS_GATE_SILU;
 layout(push_constant) uniform Push { apus_swiglu_push p; };
 
 void main()
@@ -22,5 +22,5 @@ void main()
     if (4 * i >= n)
         return;
     const vec4 g = apus_load4_of(TYPE, p.gate, i, n), up = apus_load4_of(TYPE, p.up, i, n);
-    apus_store4_of(TYPE, p.y, i, n, g / (1.0 + exp(-g)) * up);
+    apus_store4_of(TYPE, p.y, i, n, apus_gate(GATE, g) * up);
 }

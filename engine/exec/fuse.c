@@ -8,6 +8,7 @@
 #include "op.h"
 #include "rms_norm.h"
 #include "rope.h"
+#include "swiglu.h"
 
 #define SMALL 64  /* rows, columns or k of a product that goes along with others: ranks */
 #define WINDOW 24 /* nodes among which those are looked for: about a layer's */
@@ -363,7 +364,7 @@ static void fuse_gated(fuser *f, apus_node *n)
         n->in[0] != group->out[0])
         return;
     apus_matmul_group_params p = *apus_matmul_group_of(group);
-    p.gate = true;
+    p.gate = apus_swiglu_gate(n);
     if (!fits(f, group->in[0], &p) || !build_group(f, group->in[0], &p, group, n->out))
         return;
     f->dead[n->id] = true;

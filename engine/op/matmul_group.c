@@ -99,7 +99,7 @@ static apus_matmul_problem problem_of(const apus_tensor *x, const apus_matmul_gr
             n += apus_tensor_rows(p->member[i].b);
     apusi_matmul_shape(APUS_NT, x, p->member[first].b, p->out, &problem, &b_k);
     problem.n = n;
-    problem.gate = p->gate;
+    problem.gate = p->gate != 0;
     problem.norm = p->norm != NULL;
     return problem;
 }

@@ -16,8 +16,8 @@ typedef struct apus_matmul_group_params {
         uint32_t module;
     } member[APUS_GROUP_MOST];
     uint32_t n;
-    bool gate;             /* two members of one shape and format, without bias and acc: the
-                              result is silu(y0) * y1 */
+    uint32_t gate;         /* not 0: two members of one shape and format, without bias and acc:
+                              the result is swiglu(y0, y1), or geglu, as APUS_GATE_... says */
     apus_tensor *norm;     /* (K) f32: x is normalized on the way (rms_norm.h), or NULL */
     float eps;             /* of the norm */
     apus_lora_params lora; /* of the adapted: table, index, slots, rank */

@@ -54,8 +54,8 @@ typedef struct apusi_few {
     struct apus_matmul_few_push push;
     struct apus_matmul_member member[APUS_MATMUL_MEMBERS];
     uint32_t n;
-    bool gate;    /* y = silu(first) * second */
-    bool adapted; /* some have a low-rank term */
+    uint32_t gate; /* y = act(first) * second, act of that number; 0: there is none */
+    bool adapted;  /* some have a low-rank term */
 } apusi_few;
 
 /* Whether the algorithm that is chosen for `p` takes several matrices. */

@@ -1,12 +1,16 @@
 /* swiglu.c - the gate of a gated MLP: builder, dispatch, gradient rule. */
 #include "swiglu.h"
 
-#include "args/swiglu.h"
 #include "op.h"
 #include "swiglu_back.h"
 
-apus_tensor *apus_swiglu(apus_graph *g, apus_tensor *gate, apus_tensor *up)
+struct attr {
+    uint32_t gate;
+};
+
+static apus_tensor *build(apus_graph *g, apus_tensor *gate, apus_tensor *up, uint32_t which)
 {
+    const struct attr attr = { which };
     apus_node *n;
 
     if (!gate || !up)
@@ -15,8 +19,23 @@ apus_tensor *apus_swiglu(apus_graph *g, apus_tensor *gate, apus_tensor *up)
         gate->n_dims != up->n_dims ||
         memcmp(gate->dims, up->dims, gate->n_dims * sizeof(gate->dims[0])))
         return apus_graph_fail(g, APUS_ERR_SHAPE, "swiglu: %s and %s differ", gate->name, up->name);
-    n = apus_graph_node(g, &apus_op_swiglu, NULL, 0, (apus_tensor *[]) { gate, up }, 2);
+    n = apus_graph_node(g, &apus_op_swiglu, &attr, sizeof(attr), (apus_tensor *[]) { gate, up }, 2);
     return apus_node_output(g, n, gate->dtype, gate->n_dims, gate->dims, gate->rows);
+}
+
+apus_tensor *apus_swiglu(apus_graph *g, apus_tensor *gate, apus_tensor *up)
+{
+    return build(g, gate, up, APUS_GATE_SILU);
+}
+
+apus_tensor *apus_geglu(apus_graph *g, apus_tensor *gate, apus_tensor *up)
+{
+    return build(g, gate, up, APUS_GATE_GELU);
+}
+
+uint32_t apus_swiglu_gate(const apus_node *n)
+{
+    return ((const struct attr *)n->attr)->gate;
 }
 
 static apus_status record(apus_lower *l, const apus_node *n)
@@ -34,8 +53,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = "swiglu",
-        .spec = { 64, y->dtype },
-        .n_spec = 2,
+        .spec = { 64, y->dtype, apus_swiglu_gate(n) },
+        .n_spec = 3,
         .push = &push,
         .push_bytes = sizeof(push),
         .flops = 4.0 * (double)count,
@@ -48,7 +67,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
 
 static void backward(apus_graph *g, apus_node *n)
 {
-    apus_swiglu_back(g, n->in[0], n->in[1], n->out[0]->grad);
+    apus_swiglu_back(g, apus_swiglu_gate(n), n->in[0], n->in[1], n->out[0]->grad);
 }
 
 const apus_op_def apus_op_swiglu = { "swiglu", record, backward, false };

@@ -4,8 +4,14 @@
 #include "args/swiglu_back.h"
 #include "op.h"
 
-void apus_swiglu_back(apus_graph *g, apus_tensor *gate, apus_tensor *up, apus_tensor *dy)
+struct attr {
+    uint32_t gate;
+};
+
+void apus_swiglu_back(apus_graph *g, uint32_t which, apus_tensor *gate, apus_tensor *up,
+                      apus_tensor *dy)
 {
+    const struct attr attr = { which };
     apus_node *n;
 
     if (!gate || !up || !dy)
@@ -15,7 +21,8 @@ void apus_swiglu_back(apus_graph *g, apus_tensor *gate, apus_tensor *up, apus_te
                         gate->name);
         return;
     }
-    n = apus_graph_node(g, &apus_op_swiglu_back, NULL, 0, (apus_tensor *[]) { gate, up, dy }, 3);
+    n = apus_graph_node(g, &apus_op_swiglu_back, &attr, sizeof(attr),
+                        (apus_tensor *[]) { gate, up, dy }, 3);
     apus_tensor *d_gate = apus_node_output(g, n, gate->dtype, gate->n_dims, gate->dims, gate->rows);
     apus_tensor *d_up = apus_node_output(g, n, up->dtype, up->n_dims, up->dims, up->rows);
     apus_add_grad(g, gate, d_gate);
@@ -24,6 +31,7 @@ void apus_swiglu_back(apus_graph *g, apus_tensor *gate, apus_tensor *up, apus_te
 
 static apus_status record(apus_lower *l, const apus_node *n)
 {
+    const struct attr *a = n->attr;
     const apus_tensor *dy = n->in[2];
     const apus_rows_arg rows = apus_rows_of(n->out[0]);
     const uint64_t count = apus_tensor_count(dy);
@@ -39,8 +47,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
     };
     apus_dispatch d = {
         .kernel = "swiglu_back",
-        .spec = { 64, dy->dtype },
-        .n_spec = 2,
+        .spec = { 64, dy->dtype, a->gate },
+        .n_spec = 3,
         .push = &push,
         .push_bytes = sizeof(push),
         .flops = 10.0 * (double)count,

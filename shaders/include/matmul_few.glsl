@@ -4,13 +4,15 @@
  * MEMBERS matrices are multiplied by the same rows; a workgroup has rows of one of them.  NORM: a
  * is normalized on the way (rms_norm.comp): y = s * sum_k a[k] w[k] b[n,k], s = 1 / sqrt(mean(a^2)
  * + eps), so that no rows of a are written and read again.  PAIR: the two matrices are the gate and
- * what it gates, a workgroup has the same rows of both, and y = silu(gate) * up (swiglu.comp).
+ * what it gates, a workgroup has the same rows of both, and y = act(gate) * up, with act the one
+ * that PAIR is the number of (gate.glsl).
  * ADAPTED: a low-rank term is added to products whose modules have one: lora_vec.comp made h, this
  * adds scale * sum_r h[m,r] b[n,r] of each row's adapter. */
 #ifndef APUS_MATMUL_FEW_GLSL
 #define APUS_MATMUL_FEW_GLSL
 #include "args/matmul.h"
 #include "args/matmul_few.h"
+#include "gate.glsl"
 #include "lora_table.glsl"
 
 layout(push_constant) uniform Push { apus_matmul_few_push few; };
@@ -52,7 +54,7 @@ uint take_member(uint group)
     p.k = few.k;
     p.scale_words = few.scale_words;
     p.alpha = few.alpha;
-    if (PAIR == 1)
+    if (PAIR != 0)
         up = BufMembers(few.members).v[1];
     return group - own.first;
 }
@@ -93,12 +95,12 @@ vec2 few_end2(uint m, uint n, vec2 sum)
     return vec2(few_end1(m, n, sum.x), few_end1(m, next, sum.y));
 }
 
-/* silu(gate) * up, given the sums. */
+/* act(gate) * up, given the sums. */
 float gated1(uint m, uint n, float gate_sum, float up_sum)
 {
     const float gate = p.alpha * gate_sum + adapted(own, m, n);
 
-    return gate / (1.0 + exp(-gate)) * (p.alpha * up_sum + adapted(up, m, n));
+    return apus_gate(PAIR, vec4(gate)).x * (p.alpha * up_sum + adapted(up, m, n));
 }
 
 vec2 gated2(uint m, uint n, vec2 gate_sum, vec2 up_sum)

@@ -87,6 +87,13 @@ static apus_tensor *build_gated(store *s, apus_graph *g, apus_tensor *x, apus_te
     return apus_swiglu(g, gate, linear(g, x, weight(s, g, F, D)));
 }
 
+static apus_tensor *build_gated_by_gelu(store *s, apus_graph *g, apus_tensor *x, apus_tensor **also)
+{
+    (void)also;
+    apus_tensor *gate = linear(g, x, weight(s, g, F, D));
+    return apus_geglu(g, gate, linear(g, x, weight(s, g, F, D)));
+}
+
 static apus_tensor *build_projections(store *s, apus_graph *g, apus_tensor *x, apus_tensor **also)
 {
     apus_tensor *q = linear(g, x, weight(s, g, D, D));
@@ -328,6 +335,7 @@ TEST(several_rows_and_many)
     compare("heads of five rows", build_turned, 5, 1);
     compare("small projections of nine rows", build_projections, 9, 2);
     compare("gate of nine rows", build_gated, 9, 0);
+    compare("gelu of three rows", build_gated_by_gelu, 3, 2);
 }
 
 TEST(what_others_read_stays)

@@ -2,9 +2,8 @@
  * with every algorithm that takes a group. */
 #include "matmul_group.h"
 
-#include <math.h>
-
 #include "args/lora.h"
+#include "gates.h"
 #include "optest.h"
 
 enum {
@@ -25,7 +24,8 @@ enum {
 
 struct params {
     uint32_t n;
-    bool norm, gate;
+    bool norm;
+    uint32_t gate;
     bool extras;  /* a bias of the first result, something added to the second */
     bool adapted; /* all but the second, or both of a gate, have adapters */
 };
@@ -134,15 +134,16 @@ static double product(const optest *t, const double *const *in, uint32_t i, uint
     return sum;
 }
 
-/* The slope of silu is at most 1.1; errors of both factors together are below 2^-12 of either. */
+/* Errors of both factors together are below 2^-12 of either. */
 static double gated(const optest *t, const double *const *in, uint32_t m, uint32_t n, double *size)
 {
     double gate_size, up_size;
     const double gate = product(t, in, 0, m, n, &gate_size), up = product(t, in, 1, m, n, &up_size),
-                 silu = gate / (1 + exp(-gate));
+                 act = gate * gate_share(((const struct params *)t->params)->gate, gate);
 
-    *size = 1.1 * fabs(up) * gate_size + fabs(silu) * up_size + gate_size * up_size * 0x1p-12;
-    return silu * up;
+    *size =
+        GATE_STEEPEST * fabs(up) * gate_size + fabs(act) * up_size + gate_size * up_size * 0x1p-12;
+    return act * up;
 }
 
 static void define(const optest *t, const double *const *in, double **out, double **mag,
@@ -170,7 +171,6 @@ static void define(const optest *t, const double *const *in, double **out, doubl
     *terms = (p->norm ? 2 * k : k) + (p->adapted ? RANK + 2 : 0) + 6;
 }
 
-/* Vulkan: exp is off by (3 + 2|x|) ulp, a division by 2.5 ulp (see tests/op/swiglu.c). */
 static double extra(const optest *t, const double *const *in, uint32_t o, uint64_t e)
 {
     const struct params *p = t->params;
@@ -182,9 +182,8 @@ static double extra(const optest *t, const double *const *in, uint32_t o, uint64
         return 0;
     const double gate = product(t, in, 0, (uint32_t)(e / cols), (uint32_t)(e % cols), &size),
                  up = product(t, in, 1, (uint32_t)(e / cols), (uint32_t)(e % cols), &size),
-                 s = 1 / (1 + exp(-gate));
-    return fabs(gate * s * up) * ((1 - s) * (3 + 2 * fabs(gate)) + 2.5) * 0x1p-23 +
-           fabs(gate * up) * 0x1p-126;
+                 s = gate_share(p->gate, gate);
+    return fabs(gate * s * up) * gate_error(p->gate, gate) + fabs(gate * up) * (0x1p-126 + 0x1p-52);
 }
 
 #define X_ACC (1u << IN_X | 1u << IN_ACC) /* what is stored as activations are */
@@ -255,7 +254,7 @@ TEST(live_rows)
     optest cases[] = {
         CASE("few of eight", 8, 64, 20, F16, 8, F16, 4, F16, THREE, .n = 3, .extras = true),
         CASE("gated, normalized", 4, 64, 20, APUS_Q8_0, 20, APUS_Q8_0, 8, F32, ONE, .n = 2,
-             .gate = true, .norm = true),
+             .gate = APUS_GATE_SILU, .norm = true),
         CASE("with adapters", 6, 96, 20, F32, 8, F32, 4, F32, THREE, .n = 3, .adapted = true),
         CASE("the only row is not live", 1, 64, 12, F32, 8, F32, 4, F32, TWO, .n = 2),
     };
@@ -288,13 +287,17 @@ TEST(normalized_on_the_way)
 TEST(gated)
 {
     optest cases[] = {
-        CASE("gate and up", 1, 64, 40, F16, 40, F16, 8, F32, ONE, .n = 2, .gate = true),
-        CASE("odd rows", 1, 96, 41, F32, 41, F32, 8, F32, ONE, .n = 2, .gate = true),
-        CASE("normalized", 1, 576, 48, APUS_Q8_0, 48, APUS_Q8_0, 8, F32, ONE, .n = 2, .gate = true,
-             .norm = true),
+        CASE("gate and up", 1, 64, 40, F16, 40, F16, 8, F32, ONE, .n = 2, .gate = APUS_GATE_SILU),
+        CASE("odd rows", 1, 96, 41, F32, 41, F32, 8, F32, ONE, .n = 2, .gate = APUS_GATE_SILU),
+        CASE("normalized", 1, 576, 48, APUS_Q8_0, 48, APUS_Q8_0, 8, F32, ONE, .n = 2,
+             .gate = APUS_GATE_SILU, .norm = true),
         CASE("two rows, normalized", 2, 64, 20, APUS_Q4_0, 20, APUS_Q4_0, 8, F32, ONE, .n = 2,
-             .gate = true, .norm = true),
-        CASE("four rows", 4, 256, 12, APUS_Q4_K, 12, APUS_Q4_K, 8, F32, ONE, .n = 2, .gate = true),
+             .gate = APUS_GATE_SILU, .norm = true),
+        CASE("by gelu", 1, 96, 41, F32, 41, F32, 8, F32, ONE, .n = 2, .gate = APUS_GATE_GELU),
+        CASE("by gelu, four rows", 4, 96, 40, APUS_Q8_0, 40, APUS_Q8_0, 8, F32, ONE, .n = 2,
+             .gate = APUS_GATE_GELU),
+        CASE("four rows", 4, 256, 12, APUS_Q4_K, 12, APUS_Q4_K, 8, F32, ONE, .n = 2,
+             .gate = APUS_GATE_SILU),
     };
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, APUS_COUNT(cases), X_ACC);
@@ -308,10 +311,10 @@ TEST(with_adapters)
              .adapted = true, .extras = true),
         CASE("normalized, formats", 1, 256, 20, APUS_Q4_K, 12, APUS_Q6_K, 16, APUS_Q8_0, THREE,
              .n = 3, .adapted = true, .norm = true),
-        CASE("gated", 1, 64, 40, APUS_Q8_0, 40, APUS_Q8_0, 8, F32, ONE, .n = 2, .gate = true,
-             .adapted = true),
+        CASE("gated", 1, 64, 40, APUS_Q8_0, 40, APUS_Q8_0, 8, F32, ONE, .n = 2,
+             .gate = APUS_GATE_SILU, .adapted = true),
         CASE("gated, normalized, rows", 4, 64, 20, APUS_Q4_0, 20, APUS_Q4_0, 8, F32, ONE, .n = 2,
-             .gate = true, .norm = true, .adapted = true),
+             .gate = APUS_GATE_SILU, .norm = true, .adapted = true),
         CASE("one matrix", 3, 64, 16, F16, 8, F32, 8, F32, ONE, .n = 1, .adapted = true),
     };
     optest_run(cases, APUS_COUNT(cases));
@@ -341,9 +344,13 @@ TEST(shapes_are_checked)
 
     refused(&(apus_matmul_group_params) { .n = 0 }, x, &g);
     refused(&(apus_matmul_group_params) { .n = 2, .member = { { b }, { half } } }, x, &g);
-    refused(&(apus_matmul_group_params) { .n = 2, .member = { { b }, { bytes } }, .gate = true }, x,
-            &g);
-    refused(&(apus_matmul_group_params) { .n = 2, .member = { { b, bias }, { b } }, .gate = true },
+    refused(&(apus_matmul_group_params) { .n = 2,
+                                          .member = { { b }, { bytes } },
+                                          .gate = APUS_GATE_SILU },
+            x, &g);
+    refused(&(apus_matmul_group_params) { .n = 2,
+                                          .member = { { b, bias }, { b } },
+                                          .gate = APUS_GATE_SILU },
             x, &g);
     refused(&(apus_matmul_group_params) { .n = 1, .member = { { b } }, .norm = bias }, x, &g);
     refused(&(apus_matmul_group_params) { .n = 1, .member = { { .b = b, .adapted = true } } }, x,
