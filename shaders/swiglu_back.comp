@@ -27,5 +27,6 @@ void main()
     const vec4 g = apus_load4_of(TYPE, p.gate, i, n), up = apus_load4_of(TYPE, p.up, i, n);
     const vec4 dy = apus_load4_of(TYPE, p.dy, i, n), s = 1.0 / (1.0 + exp(-apus_gate_z(GATE, g)));
     apus_store4_of(TYPE, p.d_up, i, n, dy * g * s);
-    apus_store4_of(TYPE, p.d_gate, i, n, dy * up * s * (1.0 + g * (1.0 - s) * apus_gate_slope(GATE, g)));
+    const vec4 bend = g * (1.0 - s) * apus_gate_slope(GATE, g);
+    apus_store4_of(TYPE, p.d_gate, i, n, dy * up * s * (1.0 + bend));
 }

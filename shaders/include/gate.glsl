@@ -1,7 +1,7 @@
 /* gate.glsl - the gates of gated MLPs (Shazeer, GLU variants improve transformer, 2020,
- * arXiv:2002.05202): x / (1 + exp(-z)), with z = x (SiLU), or sqrt(8 / pi) (x + 0.044715 x^3), which
- * is GELU by its tanh (Hendrycks and Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415),
- * since (1 + tanh(z / 2)) / 2 = 1 / (1 + exp(-z)). */
+ * arXiv:2002.05202): x / (1 + exp(-z)), with z = x (SiLU), or sqrt(8 / pi) (x + 0.044715 x^3),
+ * which is GELU by its tanh (Hendrycks and Gimpel, Gaussian error linear units, 2016,
+ * arXiv:1606.08415), since (1 + tanh(z / 2)) / 2 = 1 / (1 + exp(-z)). */
 #ifndef APUS_GATE_GLSL
 #define APUS_GATE_GLSL
 #include "args/swiglu.h"
