@@ -122,7 +122,8 @@ static const apus_variant variants[] = {
     [PARTS] = { "parts", "attention_combine", .fits = parts_fit, .chosen = parts_chosen },
     [COOP_BF16] = { "coop_bf16", "attention_coop_bf16", .narrow = APUS_NARROW_16,
                     .fits = apusi_attention_coop_bf16_fits,
-                    .chosen = apusi_attention_coop_bf16_chosen },
+                    .chosen = apusi_attention_coop_bf16_chosen,
+                    .sound = apusi_attention_coop_bf16_sound },
     [COOP] = { "coop", "attention_coop", .narrow = APUS_NARROW_16,
                .fits = apusi_attention_coop_fits, .chosen = apusi_attention_coop_chosen },
     [SPLIT] = { "split", "attention", .fits = apusi_attention_split_fits,
@@ -130,9 +131,9 @@ static const apus_variant variants[] = {
     [LANE] = { "lane", "attention" },
 };
 
-static const apusi_attention_case narrow_head = { .head_dim = 64, .tokens = 8, .block_rows = 16 },
-                                  wide_head = { .head_dim = 128, .tokens = 4, .block_rows = 16 },
-                                  long_cache = { 128, 32, 8192, 1, 4 };
+static const apusi_attention_case narrow_head = { .head_dim = 64, .block_rows = 16 },
+                                  wide_head = { .head_dim = 128, .block_rows = 16 },
+                                  long_cache = { 128, 32, 8192, true, 4 };
 static const apus_op_problem problems[] = {
     { "heads of 64", &narrow_head },
     { "heads of 128", &wide_head },
@@ -377,7 +378,8 @@ static apus_status record(apus_lower *l, const apus_node *n)
         .head_dim = a->p.head_dim,
         .parts = a->parts,
         .keys = most_keys(&a->s, &a->p),
-        .tokens = a->s.block_tokens,
+        .one_token =
+            a->s.block_tokens == 1 && n->in[APUSI_Q]->dims[0] <= n->in[APUSI_LENGTH]->dims[0],
         .block_rows = a->s.block_tokens * group,
         .q = n->in[APUSI_Q]->dtype,
         .kv = n->in[APUSI_K]->dtype,
@@ -393,7 +395,7 @@ static apus_status record(apus_lower *l, const apus_node *n)
     /* The same text for all lengths of a kind, so that what was measured with one is found. */
     snprintf(what, sizeof(what), "%u of %u%s", group, a->p.head_dim,
              a->parts && c.keys >= LONG_CACHE ? ", a long cache"
-             : c.tokens == 1                  ? ", one token"
+             : c.one_token                    ? ", one token"
                                               : "");
     APUS_FORWARD(apus_choose(l, "attention", variants, APUS_COUNT(variants), &c, what, &v));
     const bool parts = v == &variants[PARTS],

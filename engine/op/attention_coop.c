@@ -26,14 +26,15 @@ static bool coop_of(const apus_caps *caps, const apusi_attention_case *c, apus_d
     if (!f || !caps->coop_built || !caps->subgroup_arith || !caps->subgroup_shuffle)
         return false;
     s->f = *f;
-    s->subs = 4;
     s->keys = caps->subgroup < 32 ? 16 : 32;
+    for (s->subs = 4; s->subs > 1 && shared_of(s, c->head_dim) > caps->max_shared;)
+        s->subs /= 2;
     s->blocks = c->block_rows ? s->subs * f->m / c->block_rows : 0;
     const uint32_t split = caps->subgroup / f->m;
-    return caps->subgroup % f->m == 0 && s->keys % (8 * split) == 0 && s->keys % f->n == 0 &&
-           s->keys % f->k == 0 && c->head_dim % 8 == 0 && c->head_dim % f->n == 0 &&
-           c->head_dim % f->k == 0 && s->blocks > 0 &&
-           s->subs * caps->subgroup <= caps->max_invocations &&
+    return caps->subgroup % f->m == 0 && f->n % 8 == 0 && f->k % 8 == 0 &&
+           s->keys % (8 * split) == 0 && s->keys % f->n == 0 && s->keys % f->k == 0 &&
+           c->head_dim % 8 == 0 && c->head_dim % f->n == 0 && c->head_dim % f->k == 0 &&
+           s->blocks > 0 && s->subs * caps->subgroup <= caps->max_invocations &&
            shared_of(s, c->head_dim) <= caps->max_shared;
 }
 
@@ -47,17 +48,36 @@ bool apusi_attention_coop_bf16_fits(const apus_caps *caps, const void *problem)
     return coop_of(caps, problem, APUS_BF16, &(coop_shape) { 0 });
 }
 
-/* Not where a block is a token, whose few rows would be mostly padding; and sums of o take at most
- * half of the registers, of which narrow subgroups (Intel's) have too few. */
+/* NVIDIA's compiler makes wrong code of others' attention on Turing's matrix cores
+ * (https://github.com/ggml-org/llama.cpp/pull/19290): by default ours stays away from them. */
+static bool turing(const apus_caps *caps)
+{
+    const uint32_t id = caps->device_id;
+
+    return caps->vendor_id == 0x10de &&
+           ((id >= 0x1e00 && id < 0x2000) || (id >= 0x2180 && id < 0x2200));
+}
+
+/* Not where a sequence has a token, whose few rows would be mostly padding; and sums of o take at
+ * most half of the registers, of which narrow subgroups (Intel's) have too few. */
 static bool worth(const apus_caps *caps, const apusi_attention_case *c)
 {
-    return caps->device_class == APUS_CLASS_GPU && caps->subgroup >= 32 && c->tokens > 1 &&
-           c->head_dim <= 128;
+    return caps->device_class == APUS_CLASS_GPU && caps->subgroup >= 32 && !c->one_token &&
+           c->head_dim <= 128 && !turing(caps);
 }
 
 bool apusi_attention_coop_chosen(const apus_caps *caps, const void *problem)
 {
     return worth(caps, problem);
+}
+
+/* f16 keeps what f16 has; bf16 would not. */
+bool apusi_attention_coop_bf16_sound(const apus_caps *caps, const void *problem)
+{
+    const apusi_attention_case *c = problem;
+
+    (void)caps;
+    return c->q != APUS_F16 && c->kv != APUS_F16;
 }
 
 /* f16 has three bits more; bf16 where numbers may be beyond its range. */
@@ -76,7 +96,8 @@ apus_status apusi_attention_coop_spec(const apus_caps *caps, const apusi_attenti
     if (!coop_of(caps, c, bf16 ? APUS_BF16 : APUS_F16, &s))
         return apus_fail(APUS_ERR_SUPPORT, "attention: no cooperative-matrix shape for %s",
                          caps->name);
-    const uint32_t own[] = { s.subs, s.f.m, s.f.n, s.f.k, c->block_rows };
+    const bool together = caps->device_class == APUS_CLASS_CPU;
+    const uint32_t own[] = { s.subs, s.f.m, s.f.n, s.f.k, c->block_rows, together };
     d->kernel = bf16 ? "attention_coop_bf16" : "attention_coop";
     d->subgroup = caps->subgroup;
     d->spec[0] = s.subs * caps->subgroup;

@@ -19,8 +19,9 @@ struct apusi_attention_attr {
 /* What the algorithms are chosen by. */
 typedef struct apusi_attention_case {
     uint32_t head_dim, parts;
-    uint64_t keys;               /* that a row may see */
-    uint32_t tokens, block_rows; /* of a block: its rows are those of the heads of a group */
+    uint64_t keys;       /* that a row may see */
+    bool one_token;      /* of each sequence */
+    uint32_t block_rows; /* of the heads of a group, in a block */
     apus_dtype q, kv;
 } apusi_attention_case;
 
@@ -55,6 +56,7 @@ bool apusi_attention_split_chosen(const apus_caps *caps, const void *problem);
 bool apusi_attention_coop_fits(const apus_caps *caps, const void *problem);
 bool apusi_attention_coop_chosen(const apus_caps *caps, const void *problem);
 bool apusi_attention_coop_bf16_fits(const apus_caps *caps, const void *problem);
+bool apusi_attention_coop_bf16_sound(const apus_caps *caps, const void *problem);
 bool apusi_attention_coop_bf16_chosen(const apus_caps *caps, const void *problem);
 apus_status apusi_attention_coop_spec(const apus_caps *caps, const apusi_attention_case *c,
                                       bool bf16, apus_dispatch *d);

@@ -1,6 +1,9 @@
 /* attention_coop.glsl - attention.comp's result on matrix cores; T is the 16-bit type of operands,
  * T_TYPE its number, T_BITS four rounded to it.
  *
+ *   q (T, H*E)  k, v: rows of (K*E) by page  ->  o (T, H*E), lse (T, H) f32;  the others f32, f16
+ *   or bf16
+ *
  * q, k, v and the shares (exp of a score less the running maximum) are rounded to T, products and
  * sums are f32.  A workgroup takes TM blocks of rows of one key-value head, a subgroup FM rows of
  * query heads: scores of KEYS keys are made in fragments of FM x FN, go through shared memory to
@@ -16,12 +19,16 @@
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #include "attention.glsl"
+#include "narrow.glsl"
 
 layout(constant_id = 14) const uint SUBS = 4; /* subgroups */
 layout(constant_id = 15) const uint FM = 16;
 layout(constant_id = 16) const uint FN = 16;
 layout(constant_id = 17) const uint FK = 16;
 layout(constant_id = 18) const uint BLOCK_ROWS = 16; /* of query heads, in a block */
+/* 1: all subgroups pass the same barriers, since for llvmpipe one of a subgroup is the
+ * workgroup's. */
+layout(constant_id = 19) const uint TOGETHER = 0;
 
 const uint LOCAL = SUBS * FM * SPLIT;
 const uint ROWS = SUBS * FM;             /* room for rows */
@@ -40,15 +47,6 @@ coopmat<float, gl_ScopeSubgroup, FM, FN, gl_MatrixUseAccumulator> o[FRAGMENTS];
 uint first_block, end_block, top_block; /* those of one sequence; the workgroup's first */
 uint lane, row_at, part, at;             /* of the subgroup; its row, its part of it, their place */
 float top, sum;
-
-uvec2 narrowed(vec4 x, uint type)
-{
-#ifdef T_LARGEST
-    if (type != APUS_F16)
-        x = clamp(x, -T_LARGEST, T_LARGEST);
-#endif
-    return T_BITS(x);
-}
 
 /* Elements 8u .. 8u+7 from `from` on, in T. */
 uvec4 unit_of(uint type, uvec2 from, uint u)
@@ -114,20 +112,18 @@ void score()
                      gl_CooperativeMatrixLayoutRowMajor);
 }
 
-/* Fragment f of o, where it is wanted, goes to shared memory, the lane's part of its row from `at`
- * on. */
-void lay_out(uint f, bool wanted)
+/* Fragment f of o goes to shared memory, the lane's part of its row from `at` + `part` on. */
+void lay_out(uint f, bool needed)
 {
     subgroupBarrier();
-    if (wanted)
+    if (needed)
         coopMatStore(o[f], block_s, gl_SubgroupID * FM * SCORES, SCORES,
                      gl_CooperativeMatrixLayoutRowMajor);
     subgroupBarrier();
 }
 
-/* Multiply rows of o by `fade`, if the subgroup has one that needs it.  The barriers are passed in
- * any case: for llvmpipe one of a subgroup is one of the workgroup. */
-void rescale(float fade, bool needed)
+/* Multiply rows of o by `fade`. */
+void multiply(float fade, bool needed)
 {
     [[unroll]] for (uint f = 0; f < FRAGMENTS; f++) {
         lay_out(f, needed);
@@ -140,6 +136,15 @@ void rescale(float fade, bool needed)
             coopMatLoad(o[f], block_s, gl_SubgroupID * FM * SCORES, SCORES,
                         gl_CooperativeMatrixLayoutRowMajor);
     }
+}
+
+/* The same if the subgroup has a row that needs it. */
+void rescale(float fade, bool needed)
+{
+    if (TOGETHER == 1)
+        multiply(fade, needed);
+    else if (needed)
+        multiply(fade, true);
     subgroupBarrier();
 }
 

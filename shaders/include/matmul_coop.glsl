@@ -40,6 +40,7 @@ layout(constant_id = 17) const uint PARTS = 0; /* 1: z is a part of the sum, a m
 layout(push_constant) uniform Push { apus_matmul_push p; };
 #include "matmul_epilogue.glsl"
 #include "matmul_load.glsl"
+#include "narrow.glsl"
 
 const bool A_BY_K = KIND == APUS_MATMUL_TN, B_BY_K = KIND != APUS_MATMUL_NT; /* rows of the block
                                                                                 are k */
@@ -55,17 +56,6 @@ const uint SUB_ROWS = BM / SUB_M / FM, SUB_COLS = BN / SUB_N / FN; /* fragments 
 shared uvec4 block_a[A_ROWS * A_STRIDE];
 shared uvec4 block_b[B_ROWS * B_STRIDE];
 shared vec4 block_y[SUB_M * SUB_N * FM * FN / 4];
-
-/* Rounded to 16 bits; a number beyond f16's range is its largest one, not infinity. */
-uvec2 narrowed(vec4 x, uint type)
-{
-#ifdef T_LARGEST
-    if (type != APUS_F16) /* what is stored in it, or rounded to one of f32's, needs nothing */
-        [[unroll]] for (uint i = 0; i < 4; i++)
-            x[i] = abs(x[i]) > T_LARGEST && !isinf(x[i]) ? sign(x[i]) * T_LARGEST : x[i];
-#endif
-    return T_BITS(x);
-}
 
 uvec4 next_a[A_LOADS], next_b[B_LOADS];
 uint m0, n0, rows, sum_k;

@@ -107,6 +107,10 @@ TEST(each_class_of_device_gets_its_own)
     if (apus_kernel_exists("attention_coop"))
         CHECK_EQ_STR(list(&gpu, "", "attention", "heads of 128", NULL).narrow, "coop");
     CHECK_EQ_STR(list(&cpu, "", "attention", "heads of 128", "coop").narrow, "lane");
+    apus_caps old = gpu; /* a Turing, whose compiler others had trouble with */
+    old.vendor_id = 0x10de;
+    old.device_id = 0x1f08;
+    CHECK_EQ_STR(list(&old, "", "attention", "heads of 128", NULL).narrow, "split");
     CHECK(!strncmp(f.wide, "tile", 4));
     if (apus_kernel_exists("matmul_coop"))
         CHECK(!strncmp(f.narrow, "coop", 4));

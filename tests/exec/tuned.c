@@ -125,6 +125,11 @@ TEST(what_does_not_fit_leaves_the_default)
     chosen(table("matmul nt 5x24x64 f16", APUS_NARROW_NOT, "plain"), "", APUS_NARROW_NOT, now);
     chosen(table(PROBLEM, APUS_NARROW_16, "plain"), "", APUS_NARROW_NOT, now);
     chosen(table(PROBLEM, APUS_NARROW_16, "plain"), "", APUS_NARROW_16, "plain");
+    chosen(table(PROBLEM, APUS_NARROW_16, "plain"), "", APUS_NARROW_8, "plain");
+    chosen(table(PROBLEM, APUS_NARROW_NOT, "plain"), "", APUS_NARROW_8, now);
+    apus_tuned *both = table(PROBLEM, APUS_NARROW_16, "plain");
+    add(both, PROBLEM, APUS_NARROW_8, "tile");
+    chosen(both, "", APUS_NARROW_8, "tile");
     chosen(table(PROBLEM, APUS_NARROW_NOT, "tile/32x16"), "", APUS_NARROW_NOT, "tile/32x16");
     chosen(table(PROBLEM, APUS_NARROW_NOT, "plain"), "matmul:tile", APUS_NARROW_NOT, "tile");
     chosen(table(PROBLEM, APUS_NARROW_NOT, "coop"), "", APUS_NARROW_NOT, now); /* it rounds */

@@ -128,3 +128,46 @@ TEST(every_block_has_its_scale)
     cases[1].vars[APUS_VAR_TOKENS] = 19;
     optest_run(cases, APUS_COUNT(cases));
 }
+
+/* What is not finite makes its own row NaN, and no other. */
+static void spoilt(optest *t)
+{
+    optest_tensor *a = &t->in[0];
+    const uint32_t k = a->dims[1];
+
+    a->value = apus_calloc((size_t)a->dims[0] * k, sizeof(double));
+    for (uint32_t i = 0; a->value && i < a->dims[0] * k; i++)
+        a->value[i] = i == k + 40 ? (double)NAN : i == 3 * k ? (double)INFINITY : 1;
+}
+
+static void define_spoilt(const optest *t, const double *const *in, double **out, double **mag,
+                          uint32_t *terms)
+{
+    const uint32_t m = t->in[0].dims[0], k = t->in[0].dims[1], n = t->in[1].dims[0];
+
+    for (uint32_t e = 0; e < m * n; e++) {
+        out[0][e] = mag[0][e] = 0;
+        for (uint32_t x = 0; x < k; x++) {
+            out[0][e] += in[1][e % n * k + x];
+            mag[0][e] += 8 * fabs(in[1][e % n * k + x]);
+        }
+        if (e / n == 1 || e / n == 3)
+            out[0][e] = (double)NAN;
+    }
+    *terms = k;
+}
+
+TEST(what_is_not_finite_stays_so)
+{
+    optest cases[] = {
+        BYTES("NaN and infinity", 5, 20, 64, APUS_Q8_0, 0),
+        BYTES("of halves", 5, 20, 256, APUS_Q6_K, 0),
+    };
+
+    for (size_t i = 0; i < APUS_COUNT(cases); i++) {
+        cases[i].fill = spoilt;
+        cases[i].define = define_spoilt;
+        cases[i].extra = NULL;
+    }
+    optest_run(cases, APUS_COUNT(cases));
+}

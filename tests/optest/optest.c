@@ -230,7 +230,7 @@ static void check_values(run *r, const double *const *in, double *const *want, d
             const double computed = (eps + inner) * mag[o][e] + extra;
             const double bound = computed + stored * (fabs(want[o][e]) + computed) + least;
             const double error = fabs((double)r->got[o][e] - want[o][e]);
-            if (!(error <= bound)) {
+            if (isnan(want[o][e]) ? !isnan(r->got[o][e]) : !(error <= bound)) {
                 bad++;
                 if (!(error / bound <= most)) {
                     most = error / bound;

@@ -44,8 +44,9 @@ struct optest {
     /* Build the node(s); outs[i] for each output.  An output may be a bound input that is
      * changed in place (mark it `fixed`): its dead rows must then stay as they were. */
     void (*build)(apus_graph *g, const optest *t, apus_tensor *const *in, apus_tensor **outs);
-    /* out[i][e] from in[][]; magnitude[i][e] = sum of the absolute values of its terms (at least
-     * the size of any intermediate), terms = how many are summed in the longest sum. */
+    /* out[i][e] from in[][] (NaN: it has to be one); magnitude[i][e] = sum of the absolute values
+     * of its terms (at least the size of any intermediate), terms = how many are summed in the
+     * longest sum. */
     void (*define)(const optest *t, const double *const *in, double **out, double **magnitude,
                    uint32_t *terms);
     uint32_t vars[APUS_STEP_VARS]; /* step variables of the run */

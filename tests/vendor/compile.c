@@ -204,10 +204,10 @@ static void compile_forced(workshop *w)
 /* Why the device cannot run a shader; NULL: it can. */
 static const char *refusal(const apus_caps *caps, const char *name)
 {
-    if (!strcmp(name, "matmul_coop") && !apus_caps_coop(caps, APUS_F16))
-        return "the device has no matrices of f16";
-    if (!strcmp(name, "matmul_coop_bf16") && !apus_caps_coop(caps, APUS_BF16))
-        return "the device has no matrices of bf16";
+    if (strstr(name, "_coop_bf16"))
+        return apus_caps_coop(caps, APUS_BF16) ? NULL : "the device has no matrices of bf16";
+    if (strstr(name, "_coop"))
+        return apus_caps_coop(caps, APUS_F16) ? NULL : "the device has no matrices of f16";
     if (!strcmp(name, "matmul_int8") && !caps->int8_dot)
         return "the device has no products of bytes";
     if (!strcmp(name, "matmul_dot_cpu") && caps->subgroup > 32)
