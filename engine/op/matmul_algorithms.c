@@ -485,6 +485,9 @@ uint32_t apusi_matmul_parts(const apus_caps *caps, apus_narrow narrow, const cha
         return 1;
     if (v == &variants[TILE])
         s = tile_of(caps, p);
+    /* Beside q6_K's decoding narrow subgroups (Skylake) have no register for a part's place. */
+    if (v == &variants[TILE] && !apusi_wide_gpu(caps) && p->kind == APUS_NN && p->b == APUS_Q6_K)
+        return 1;
     const uint32_t few = blocks_of(p, s.bm, s.bn), longest = (p->k + p->k2) / LEAST_PART;
     uint32_t parts = few < FEW_BLOCKS ? 2 * FEW_BLOCKS / few : 1;
     parts = parts > longest ? longest : parts;
