@@ -26,8 +26,8 @@ layout(constant_id = 15) const uint FM = 16;
 layout(constant_id = 16) const uint FN = 16;
 layout(constant_id = 17) const uint FK = 16;
 layout(constant_id = 18) const uint BLOCK_ROWS = 16; /* of query heads, in a block */
-/* 1: all subgroups pass the same barriers, since for llvmpipe one of a subgroup is the
- * workgroup's. */
+/* 1: all subgroups pass the same barriers, which are the workgroup's: for llvmpipe a subgroup's
+ * is that too, and the validation layer knows no other. */
 layout(constant_id = 19) const uint TOGETHER = 0;
 
 const uint LOCAL = SUBS * FM * SPLIT;
@@ -112,14 +112,23 @@ void score()
                      gl_CooperativeMatrixLayoutRowMajor);
 }
 
+/* What lanes of the subgroup wrote is there for the others. */
+void exchange()
+{
+    if (TOGETHER == 1)
+        barrier();
+    else
+        subgroupBarrier();
+}
+
 /* Fragment f of o goes to shared memory, the lane's part of its row from `at` + `part` on. */
 void lay_out(uint f, bool needed)
 {
-    subgroupBarrier();
+    exchange();
     if (needed)
         coopMatStore(o[f], block_s, gl_SubgroupID * FM * SCORES, SCORES,
                      gl_CooperativeMatrixLayoutRowMajor);
-    subgroupBarrier();
+    exchange();
 }
 
 /* Multiply rows of o by `fade`. */
@@ -131,7 +140,7 @@ void multiply(float fade, bool needed)
             if (needed && i + part < FN / 4)
                 block_s[at + part + i] =
                     floatBitsToUint(uintBitsToFloat(block_s[at + part + i]) * fade);
-        subgroupBarrier();
+        exchange();
         if (needed)
             coopMatLoad(o[f], block_s, gl_SubgroupID * FM * SCORES, SCORES,
                         gl_CooperativeMatrixLayoutRowMajor);
@@ -145,7 +154,7 @@ void rescale(float fade, bool needed)
         multiply(fade, needed);
     else if (needed)
         multiply(fade, true);
-    subgroupBarrier();
+    exchange();
 }
 
 /* From scores to shares. */
