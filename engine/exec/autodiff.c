@@ -7,10 +7,12 @@
 /* Marks copies of forward nodes (in their `region`) while the walk is on. */
 #define COPY UINT32_MAX
 
-/* Copies of a region's forward: clone[id] replaces the tensor `id` while its region is walked. */
+/* Copies of a region's forward: clone[id] replaces the tensor `id` while its region is walked.
+ * again[id] is the second result that stands for a cheap first one, `id`, in gradient rules. */
 typedef struct walk {
     apus_graph *g;
-    apus_tensor **clone;
+    apus_tensor **clone, **again;
+    size_t n_again, again_room;
     uint32_t n_forward_tensors;
 } walk;
 
@@ -95,36 +97,45 @@ static uint32_t index_of(const apus_node *n, const apus_tensor *out)
     return i;
 }
 
-/* Input i of `n` where its producer is to be run again, or the input itself.  `again` holds what
- * was put in place of the inputs before: one copy serves all uses in a node. */
-static apus_tensor *rematerialized(apus_graph *g, const apus_node *n, uint32_t i,
-                                   apus_tensor *const *again)
+/* What stands for the input `in` of a gradient rule: itself, or a second result of its producer
+ * where the operator says that this is cheaper to make again than to keep; made from what the
+ * first was made of, by the same rule.  One serves all readers. */
+static apus_tensor *rematerialized(walk *w, apus_tensor *in)
 {
-    apus_tensor *in = n->in[i], *fresh = NULL;
+    apus_graph *g = w->g;
 
     if (!in || !in->producer || !in->producer->op->rematerialize)
         return in;
-    apus_tensor *root = in->storage == APUS_STORE_VIEW ? in->base : in;
-    for (uint32_t k = 0; k < i; k++) {
-        const apus_tensor *other = n->in[k];
-        if (other == in)
-            return again[k];
-        if (other && (other == root || (other->storage == APUS_STORE_VIEW && other->base == root)))
-            fresh = again[k]->storage == APUS_STORE_VIEW ? again[k]->base : again[k];
+    if (in->id < w->n_again && w->again[in->id])
+        return w->again[in->id];
+    apus_tensor *root = in->storage == APUS_STORE_VIEW ? in->base : in, *fresh;
+    if (in == root) {
+        apus_tensor *made_of[APUS_MAX_IN];
+        const apus_node *n = root->producer;
+        for (uint32_t i = 0; i < n->n_in; i++)
+            made_of[i] = rematerialized(w, n->in[i]);
+        const apus_node *copy = copy_node(g, n, made_of);
+        fresh = copy ? copy->out[index_of(n, root)] : NULL;
+    } else {
+        fresh = view_over(g, rematerialized(w, root), in);
     }
-    if (!fresh) {
-        const apus_node *copy = copy_node(g, root->producer, root->producer->in);
-        if (!copy)
-            return in;
-        fresh = copy->out[index_of(root->producer, root)];
+    const size_t more = in->id >= w->n_again ? in->id + 1 - w->n_again : 0;
+    if (!fresh ||
+        apus_grow(&w->again, w->n_again, more, &w->again_room, sizeof(*w->again)) != APUS_OK) {
+        apus_graph_fail(g, APUS_ERR_MEMORY, "autodiff");
+        return in;
     }
-    return in == root ? fresh : view_over(g, fresh, in);
+    memset(w->again + w->n_again, 0, more * sizeof(*w->again));
+    w->n_again += more;
+    w->again[in->id] = fresh;
+    return fresh;
 }
 
-/* The gradient rule of n.  Where an operator says that its result is cheaper to make again than to
- * keep, n's rule sees a second result; the gradients that it leaves there are the first one's. */
-static void back(apus_graph *g, apus_node *n)
+/* The gradient rule of n.  It sees second results in place of cheap ones; the gradients that it
+ * leaves there are the first one's. */
+static void back(walk *w, apus_node *n)
 {
+    apus_graph *g = w->g;
     apus_node again = *n;
 
     if (!has_grad(g, n))
@@ -133,8 +144,11 @@ static void back(apus_graph *g, apus_node *n)
         apus_graph_fail(g, APUS_ERR_ARG, "%s has no gradient", n->op->name);
         return;
     }
-    for (uint32_t i = 0; i < n->n_in; i++)
-        again.in[i] = rematerialized(g, n, i, again.in);
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        again.in[i] = rematerialized(w, n->in[i]);
+        if (again.in[i] != n->in[i])
+            again.in[i]->grad = n->in[i]->grad;
+    }
     if (g->status != APUS_OK)
         return;
     const char *prefix = g->prefix;
@@ -177,7 +191,7 @@ static void back_region(walk *w, uint32_t first, uint32_t last)
         return;
     const uint32_t copies_end = g->n_nodes;
     for (uint32_t i = copies_end; i-- > copies_at;)
-        back(g, g->nodes[i]);
+        back(w, g->nodes[i]);
 }
 
 /* Nodes [first, second - 1] and [second, last] are two regions, and what the first hands to the
@@ -262,7 +276,7 @@ static void walk_back(walk *w, const apus_region *recompute, uint32_t n_regions)
         const uint32_t region = g->nodes[i]->region;
 
         if (!recompute || region == 0 || region >= n_regions || !recompute[region]) {
-            back(g, g->nodes[i]);
+            back(w, g->nodes[i]);
             continue;
         }
         const uint32_t begin = begin_of(g, i), last = i;
@@ -301,6 +315,7 @@ apus_status apus_autodiff(apus_graph *g, const apus_region *recompute, uint32_t 
 
 fail:
     apus_free(w.clone);
+    apus_free(w.again);
     apus_free(uses);
     return st;
 }

@@ -17,6 +17,7 @@ typedef enum apus_region {
  * (grad_into).  Nodes whose `region` r > 0 has recompute[r] set run their forward again just before
  * their backward, from what their region got from outside (Chen et al., Training deep nets with
  * sublinear memory cost, 2016, arXiv:1604.06174); recompute may be NULL, it has n_regions entries.
+ * What an operator calls cheap (op.h, `rematerialize`) is made again for the rules that read it.
  * Errors: of the graph; APUS_ERR_ARG names an operator without a gradient. */
 apus_status apus_autodiff(apus_graph *g, const apus_region *recompute, uint32_t n_regions);
 

@@ -143,11 +143,12 @@ static bool ready(const fuser *f, const apus_node *n, const apus_tensor *x, uint
     return true;
 }
 
-/* Whether n can run where node `place` behind it does: nothing that it reads is changed. */
+/* Whether n can run where node `place` behind it does, which may read what n makes: nothing that it
+ * reads is changed in between, and what it changes nobody touches. */
 static bool can_wait(const fuser *f, const apus_node *n, const apus_node *place)
 {
     for (uint32_t k = 0; k < n->n_in; k++)
-        if (n->in[k] && touched(f, n->in[k], n->id + 1, place->id, true))
+        if (n->in[k] && touched(f, n->in[k], n->id + 1, place->id, !(n->mutates >> k & 1)))
             return false;
     return true;
 }
@@ -209,57 +210,111 @@ static bool goes_along(const apus_matmul_params *p, const apus_tensor *a, const 
            (p->kind == APUS_NT ? b_rows : b_cols) <= SMALL;
 }
 
-/* Take a node into the batch that begins with `first`, if it goes along. */
-static bool add_product(const fuser *f, apus_matmul_batch_params *b, const apus_node *first,
-                        const apus_node *n)
+/* Products being taken into a batch. */
+typedef struct batch {
+    apus_matmul_batch_params p;
+    apus_node *members[APUS_BATCH_MOST];
+} batch;
+
+/* Whether the batch and n can be made in one place: gradients where n is, since the last of what
+ * they need is made there; others where the first is, so that nothing lives longer. */
+static bool can_join(const fuser *f, const batch *b, const apus_node *n, bool gradient)
 {
+    if (!gradient)
+        return ready(f, n, NULL, b->p.n ? b->members[0]->id : n->id);
+    for (uint32_t i = 0; i < b->p.n; i++)
+        if (!can_wait(f, b->members[i], n))
+            return false;
+    return true;
+}
+
+/* Take a node into the batch if it goes along. */
+static bool add_product(const fuser *f, batch *to, apus_node *n)
+{
+    apus_matmul_batch_params *b = &to->p;
     apus_tensor *x, *y;
 
     if (n->op != &apus_op_matmul || f->dead[n->id])
         return false;
     const apus_matmul_params p = apus_matmul_of(n, &x, &y);
-    if (!goes_along(&p, x, y) || (b->n && (p.kind != b->kind || p.out != b->out)) ||
-        !ready(f, n, NULL, first->id))
+    if (!goes_along(&p, x, y) || !can_join(f, to, n, p.into != NULL))
+        return false;
+    /* A grid is as high and as wide as the largest member: gradients of one form. */
+    if (b->n && (p.kind != b->kind || p.out != b->out ||
+                 (p.into &&
+                  (apus_tensor_cols(x) <= SMALL) != (apus_tensor_cols(b->product[0].a) <= SMALL))))
         return false;
     b->kind = p.kind;
     b->out = p.out;
     b->product[b->n].a = x;
     b->product[b->n].b = y;
     b->product[b->n].into = p.into;
-    b->product[b->n++].alpha = p.alpha;
+    b->product[b->n].alpha = p.alpha;
+    to->members[b->n++] = n;
     if (apus_matmul_batch_fits(f->caps, f->narrow, f->force, b))
         return true;
     b->n--;
     return false;
 }
 
-/* Made where the first of them was, so that nothing lives longer for it. */
 static void fuse_batch(fuser *f, apus_node *n)
 {
-    apus_matmul_batch_params b = { 0 };
-    apus_node *members[APUS_BATCH_MOST];
+    batch b = { 0 };
     apus_tensor *outs[APUS_BATCH_MOST], *fresh[APUS_BATCH_MOST];
     const uint32_t end = n->id + WINDOW < f->g->n_nodes ? n->id + WINDOW : f->g->n_nodes;
 
-    for (uint32_t i = n->id; i < end && b.n < APUS_BATCH_MOST; i++) {
-        apus_node *other = f->g->nodes[i];
-        if (!add_product(f, &b, n, other)) {
-            if (i == n->id)
-                return;
-            continue;
-        }
-        outs[b.n - 1] = other->n_out ? other->out[0] : NULL;
-        members[b.n - 1] = other;
-    }
-    if (b.n < 2)
+    if (!add_product(f, &b, n))
         return;
+    for (uint32_t i = n->id + 1; i < end && b.p.n < APUS_BATCH_MOST; i++)
+        add_product(f, &b, f->g->nodes[i]);
+    if (b.p.n < 2)
+        return;
+    const bool gradients = b.p.product[0].into != NULL;
     const uint32_t n_tensors = f->g->n_tensors;
     f->g->prefix = n->name;
-    if (!apus_matmul_batch(f->g, &b, fresh))
+    if (!apus_matmul_batch(f->g, &b.p, fresh))
         return;
-    for (uint32_t i = 1; i < b.n; i++)
-        f->dead[members[i]->id] = true;
-    take_place(f, n, outs, b.product[0].into ? 0 : b.n, n_tensors);
+    for (uint32_t i = 0; i < b.p.n; i++) {
+        outs[i] = gradients ? NULL : b.members[i]->out[0];
+        f->dead[b.members[i]->id] = true;
+    }
+    apus_node *place = b.members[gradients ? b.p.n - 1 : 0];
+    f->dead[place->id] = false;
+    take_place(f, place, outs, gradients ? 0 : b.p.n, n_tensors);
+}
+
+/* Whether n can move to where `reader` is: others run in between, and none of them reads it. */
+static bool is_early(const fuser *f, const apus_node *n, const apus_node *reader)
+{
+    bool others = false;
+
+    for (uint32_t i = n->id + 1; i < reader->id; i++)
+        others |= !f->dead[i] && !f->g->nodes[i]->op->rematerialize;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (touched(f, n->out[i], n->id + 1, reader->id, false))
+            return false;
+    return others && can_wait(f, n, reader);
+}
+
+/* What is made again for a gradient is made just before it, and so is what that is made of. */
+static void fuse_late(fuser *f, apus_node *n)
+{
+    apus_graph *g = f->g;
+
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        apus_node *made = n->in[k] ? apus_tensor_root(n->in[k], NULL)->producer : NULL;
+        if (!made || !made->op->rematerialize || !is_early(f, made, n))
+            continue;
+        for (uint32_t i = made->id; i + 1 < n->id; i++) {
+            g->nodes[i] = g->nodes[i + 1];
+            g->nodes[i]->id = i;
+            f->dead[i] = f->dead[i + 1];
+        }
+        made->id = n->id - 1;
+        g->nodes[made->id] = made;
+        f->dead[made->id] = false;
+        fuse_late(f, made);
+    }
 }
 
 /* Made where the first was; the other's tensor is there by then. */

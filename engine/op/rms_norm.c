@@ -69,4 +69,4 @@ static void backward(apus_graph *g, apus_node *n)
     apus_rms_norm_back(g, n->in[0], n->in[1], n->out[0]->grad, attr->eps);
 }
 
-const apus_op_def apus_op_rms_norm = { "rms_norm", record, backward, false };
+const apus_op_def apus_op_rms_norm = { "rms_norm", record, backward, true };

@@ -70,4 +70,4 @@ static void backward(apus_graph *g, apus_node *n)
     apus_swiglu_back(g, apus_swiglu_gate(n), n->in[0], n->in[1], n->out[0]->grad);
 }
 
-const apus_op_def apus_op_swiglu = { "swiglu", record, backward, false };
+const apus_op_def apus_op_swiglu = { "swiglu", record, backward, true };
