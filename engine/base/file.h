@@ -14,6 +14,9 @@ typedef struct apus_map {
 /* Errors: APUS_ERR_MISSING (no such file), APUS_ERR_IO (with the system's reason). */
 apus_status apus_map_open(apus_map *map, const char *path);
 void apus_map_close(apus_map *map); /* safe on {0} */
+/* `bytes` of a map from `data` on, read just now, are not needed soon: they leave this process's
+ * memory, and are read from the file again where they are asked for. */
+void apus_map_forget(const uint8_t *data, uint64_t bytes);
 
 /* Whole file into fresh memory, NUL-terminated, at most `most` bytes; caller frees with apus_free.
  * Errors: APUS_ERR_MISSING, APUS_ERR_IO, APUS_ERR_FORMAT (larger than `most`), APUS_ERR_MEMORY. */

@@ -102,6 +102,15 @@ void apus_map_close(apus_map *map)
     *map = (apus_map) { 0 };
 }
 
+void apus_map_forget(const uint8_t *data, uint64_t bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t from = (uintptr_t)data / page * page, to = (uintptr_t)data + bytes;
+
+    if (bytes)
+        madvise((void *)from, to - from, MADV_DONTNEED); /* advice: that it fails is no failure */
+}
+
 /* read() until `bytes` or the end of the file; -1 and errno on failure. */
 static ssize_t read_all(int fd, char *to, size_t bytes)
 {

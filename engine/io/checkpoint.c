@@ -346,6 +346,11 @@ size_t apus_checkpoint_count(const apus_checkpoint *checkpoint)
     return checkpoint->tensors.index.n;
 }
 
+void apus_checkpoint_forget(const apus_file_tensor *tensor)
+{
+    apus_map_forget(tensor->data, tensor->bytes);
+}
+
 const apus_file_tensor *apus_checkpoint_at(const apus_checkpoint *checkpoint, size_t i)
 {
     APUS_BUG_IF(i >= checkpoint->tensors.index.n);

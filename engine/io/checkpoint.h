@@ -19,6 +19,8 @@ const apus_file_tensor *apus_checkpoint_find(const apus_checkpoint *checkpoint, 
  * Errors: APUS_ERR_MISSING, APUS_ERR_SUPPORT ("tensor X has format q5_K: not supported yet"). */
 apus_status apus_checkpoint_need(const apus_checkpoint *checkpoint, const char *name,
                                  const apus_file_tensor **out);
+/* The tensor's bytes were read and are not needed soon: they need not stay in memory. */
+void apus_checkpoint_forget(const apus_file_tensor *tensor);
 const apus_file_tensor *apus_checkpoint_at(const apus_checkpoint *checkpoint, size_t i);
 
 /* A folder's config.json as it is, of either generation of keys.  For GGUF it is built from the

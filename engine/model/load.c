@@ -214,12 +214,14 @@ apus_status apus_model_load(apus_model *m)
             continue;
         if (slab->host) { /* mapped: written in place */
             relay(w, files[i], (uint8_t *)slab->host + at[i]);
+            apus_checkpoint_forget(files[i]);
             continue;
         }
         bytes = apus_alloc(w->bytes);
         if (!bytes)
             APUS_TRY(APUS_ERR_MEMORY);
         relay(w, files[i], bytes);
+        apus_checkpoint_forget(files[i]);
         APUS_TRY(apus_buffer_write(m->gpu, slab, at[i], bytes, w->bytes));
         apus_free(bytes);
         bytes = NULL;

@@ -144,6 +144,43 @@ TEST(map)
     apus_free(path);
 }
 
+/* Pages of this process that are resident. */
+static uint64_t resident(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long long all, held = 0;
+
+    CHECK(f && fscanf(f, "%llu %llu", &all, &held) == 2);
+    if (f)
+        fclose(f);
+    return held;
+}
+
+TEST(what_is_forgotten_leaves_memory_and_comes_back)
+{
+    const size_t bytes = 32u << 20;
+    char *path = in_folder("forgotten"), *all = apus_alloc(bytes);
+    apus_map map = { 0 };
+    uint64_t sum = 0;
+
+    memset(all, 3, bytes);
+    REQUIRE_OK(apus_file_write(path, all, bytes));
+    apus_free(all);
+    REQUIRE_OK(apus_map_open(&map, path));
+    for (size_t i = 0; i < bytes; i++)
+        sum += map.data[i];
+    const uint64_t held = resident();
+    apus_map_forget(map.data + 5000, bytes - 9000); /* not from a page on, nor to one */
+    apus_map_forget(map.data, 0);
+    CHECK(held - resident() >= bytes / 4096 * 9 / 10);
+    for (size_t i = 0; i < bytes; i++)
+        sum += map.data[i];
+    CHECK_EQ_U64(sum, 6 * (uint64_t)bytes);
+    apus_map_close(&map);
+    CHECK_OK(apus_path_remove(path));
+    apus_free(path);
+}
+
 TEST(writer_shows_nothing_before_commit)
 {
     char *folder = in_folder("writer"), *path = in_folder("writer/file");
