@@ -17,6 +17,7 @@ typedef struct apusi_bench_setting {
     apus_device_row device;
     const char *tuner_type; /* of training steps */
     bool full;              /* all weights, not an adapter */
+    uint32_t recompute;     /* layers that they run again */
 } apusi_bench_setting;
 
 enum { APUSI_BENCH_SAMPLES = 1000 };

@@ -114,6 +114,7 @@ static void add_own(cJSON *o, const apusi_bench_setting *s, const apusi_bench_ro
     snprintf(choices, sizeof(choices), "%016llx", (unsigned long long)s->about.choices);
     cJSON_AddNumberToObject(o, "n_train", row->train);
     cJSON_AddStringToObject(o, "tuner_type", s->tuner_type);
+    cJSON_AddNumberToObject(o, "recompute", s->recompute);
     cJSON_AddStringToObject(o, "gpu_kind", s->device.kind);
     cJSON_AddNumberToObject(o, "n_parallel", row->train ? 1 : row->test.sequences);
     cJSON_AddStringToObject(o, "gpu_driver", s->device.driver);

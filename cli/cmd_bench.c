@@ -34,8 +34,10 @@ static apus_status sample(run *r, apus_bench_run *out)
     if (r->cancel.requested)
         return apus_fail(APUS_ERR_CANCELLED, "the measurement was interrupted");
     if (r->row->train)
-        return apus_bench_train(r->bench, &(apus_bench_train_params) { .tokens = r->row->train },
-                                out);
+        return apus_bench_train(
+            r->bench,
+            &(apus_bench_train_params) { .tokens = r->row->train, .recompute = r->o.recompute },
+            out);
     return apus_bench_generate(r->bench, &r->row->test, out);
 }
 
@@ -180,6 +182,7 @@ static apus_status open_bench(run *r)
                                  }));
     s->model_path = r->o.model;
     s->tuner_type = r->o.tuner_type;
+    s->recompute = r->o.recompute;
     s->full = r->o.full;
     apus_model_describe(apus_bench_model(r->bench), &s->model);
     apus_bench_describe(r->bench, &s->about);

@@ -177,6 +177,7 @@ typedef struct apus_bench_options {
     uint64_t train_tokens; /* 0: no training step is timed */
     const char *tuner_type;
     bool full;          /* tuner_type is "full" */
+    uint32_t recompute; /* layers */
     const char *output; /* "md", "json", "jsonl", "csv" */
 } apus_bench_options;
 

@@ -89,6 +89,7 @@ apus_status apus_bench_options_read(apus_bench_options *out, apus_args *args)
     out->train_tokens = apus_args_uint(args, "train");
     out->tuner_type = apus_args_text(args, "tuner_type");
     out->full = !strcmp(out->tuner_type, "full");
+    out->recompute = (uint32_t)apus_args_uint(args, "recompute");
     out->output = apus_args_text(args, "output");
     return APUS_OK;
 }

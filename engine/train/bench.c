@@ -257,10 +257,12 @@ static apus_status need_step(apus_bench *b, const apus_bench_train_params *p)
     const uint32_t rank = p->rank ? p->rank : 8;
     apus_status st;
 
-    if (b->step && b->train_tokens == p->tokens && b->train_rank == rank)
+    if (b->step && b->train_tokens == p->tokens && b->train_rank == rank &&
+        b->train_recompute == p->recompute)
         return APUS_OK;
     drop_session(b);
-    st = make_step(b, p->tokens, rank, 0);
+    b->train_recompute = p->recompute;
+    st = make_step(b, p->tokens, rank, p->recompute);
     if (st == APUS_ERR_MEMORY)
         st = make_step(b, p->tokens, rank, UINT32_MAX);
     if (st != APUS_OK)

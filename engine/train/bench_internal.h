@@ -16,7 +16,7 @@ struct apus_bench {
     apus_sequence sequences[APUS_BENCH_MOST_SEQUENCES];
     apus_adapters *adapters; /* while it trains */
     apus_train_step *step;
-    uint32_t train_tokens, train_rank;
+    uint32_t train_tokens, train_rank, train_recompute;
     uint64_t train_steps;
     bool full;
     uint64_t choices;

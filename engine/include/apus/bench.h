@@ -71,12 +71,14 @@ apus_status apus_bench_generate(apus_bench *bench, const apus_bench_test *test,
                                 apus_bench_run *out);
 
 typedef struct apus_bench_train_params {
-    uint32_t tokens; /* of the one sequence of a step */
-    uint32_t rank;   /* of the adapter; 0: 8 */
+    uint32_t tokens;    /* of the one sequence of a step */
+    uint32_t rank;      /* of the adapter; 0: 8 */
+    uint32_t recompute; /* layers whose forward runs again in the backward pass; more than there
+                           are: all */
 } apus_bench_train_params;
 
 /* One step (forward, backward, clip, AdamW): LoRA on all projections, or all weights of a bench
- * that was opened so; the first call of a shape makes its plans; layers are recomputed only if it
+ * that was opened so; the first call of a shape makes its plans; all layers are recomputed if it
  * does not fit otherwise.  out->bytes is 0.
  * Errors: APUS_ERR_ARG, APUS_ERR_MEMORY, APUS_ERR_DEVICE, APUS_ERR_LOST, APUS_ERR_SUPPORT. */
 apus_status apus_bench_train(apus_bench *bench, const apus_bench_train_params *params,
