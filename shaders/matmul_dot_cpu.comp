@@ -1,18 +1,21 @@
 #version 450
-/* y[n] = alpha * sum_k a[k] b[n,k] + bias[n] + acc[n] for CPU drivers: mat-vec by dot products, of
- * one b or several (matmul_few.glsl).
+/* y[m,n] = alpha * sum_k a[m,k] b[n,k] + bias[n] + acc[m,n] for CPU drivers and few rows m: mat-vec
+ * by dot products, of one b or several (matmul_few.glsl).
  *
- *   a (1, K)  b (N, K) any format  ->  y (1, N);  a, y f32, f16 or bf16;  K a multiple of TURN, N
- *   even where y has 16 bits
+ *   a (M, K), M <= 8  b (N, K) any format  ->  y (M, N);  a, y f32, f16 or bf16;  K a multiple of
+ *   TURN, N even where y has 16 bits
  *
- * One subgroup a workgroup and as many rows of b as it has lanes; the lanes lie along K.  Lane l
- * takes word l of as many words of a row as there are lanes.  Every address is the same for all
- * lanes and the words lie side by side, so that the driver's compiler makes one vector load of
- * them; an address a lane would be a gather.  The elements of a that belong to a lane's word are
- * brought to it once for all rows.  In the end the lanes exchange their sums: lane r has row r's.
- * The rows of a workgroup lie far apart, and the next workgroup has the next of each: long streams,
- * in pages of their own, which the processor fetches ahead (1.6 times as fast as rows side by
- * side).  Words of 16-bit results take rows side by side. */
+ * One subgroup a workgroup and SETS times as many rows of b as it has lanes; the lanes lie along
+ * K. Lane l takes word l of as many words of a row as there are lanes.  Every address is the same
+ * for all lanes and the words lie side by side, so that the driver's compiler makes one vector
+ * load of them; an address a lane would be a gather.  The elements of a that belong to a lane's
+ * word are brought to it once for all rows.  In the end the lanes exchange their sums: lane r has
+ * row r's.  The rows of a workgroup lie far apart, and the next workgroup has the next of each:
+ * long streams, in pages of their own, which the processor fetches ahead (1.6 times as fast as
+ * rows side by side).  Words of 16-bit results take rows side by side.
+ *
+ * Mesa unrolls loops from the inside: a loop whose length hangs on the loop around it stays, and
+ * the arrays that it indexes go to memory (5 times as slow), so that each has its own length. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
@@ -23,12 +26,14 @@ layout(constant_id = 1) const uint B_TYPE = APUS_F32;
 layout(constant_id = 2) const uint LANES = 4; /* as constant 0: 4, 8, 16 or 32 */
 layout(constant_id = 3) const uint TURN = 64; /* k in one turn of the loop: a multiple of 64 (f32,
                                                  f16, bf16, q8_0: of 32) and of LANES words */
-layout(constant_id = 4) const uint A_TYPE = APUS_F32;
-layout(constant_id = 5) const uint Y_TYPE = APUS_F32;
-layout(constant_id = 6) const uint MEMBERS = 1;
-layout(constant_id = 7) const uint PAIR = 0;
-layout(constant_id = 8) const uint ADAPTED = 0;
-layout(constant_id = 9) const uint NORM = 0;
+layout(constant_id = 4) const uint TM = 1;
+layout(constant_id = 5) const uint SETS = 1; /* of LANES rows of b; PAIR: of each matrix */
+layout(constant_id = 6) const uint A_TYPE = APUS_F32;
+layout(constant_id = 7) const uint Y_TYPE = APUS_F32;
+layout(constant_id = 8) const uint MEMBERS = 1;
+layout(constant_id = 9) const uint PAIR = 0;
+layout(constant_id = 10) const uint ADAPTED = 0;
+layout(constant_id = 11) const uint NORM = 0;
 #define MATMUL_LANES
 #include "matmul_few.glsl"
 
@@ -37,14 +42,14 @@ layout(constant_id = 9) const uint NORM = 0;
 const uint SHIFT = B_TYPE == APUS_F32 ? 0 : B_TYPE <= APUS_BF16 ? 1 : B_TYPE == APUS_Q8_0 ? 2 : 3;
 const uint PER = 1 << SHIFT, CHUNK = LANES << SHIFT, PIECES = TURN / CHUNK;
 const uint GRAIN = B_TYPE == APUS_Q6_K ? 16 : 32;
-const uint SETS = PAIR != 0 ? 2 : 1; /* of LANES rows of b: PAIR: of the other matrix */
+const uint ROWS = SETS * LANES, ALL = PAIR != 0 ? 2 * ROWS : ROWS; /* PAIR: of both matrices */
 const bool QUANT = B_TYPE > APUS_BF16, OFFSET = QUANT && B_TYPE != APUS_Q8_0;
 
 uint lane;
-float x[PIECES * PER]; /* the lane's elements of a: PER of each piece */
-float x_sum[PIECES];   /* where quants have an offset: their sums */
-float squares;         /* NORM: of the lane's elements of a */
-float sum[SETS * LANES];
+float x[TM * PIECES * PER]; /* the lane's elements of each row of a: PER of each piece */
+float x_sum[TM * PIECES];   /* where quants have an offset: their sums */
+float squares[TM];          /* NORM: of the lane's elements of a */
+float sum[TM * ALL];
 
 /* Element LANES i + lane of those of a that begin at eight `at`. */
 float own_element(uint type, uvec2 a, uint at, uint i)
@@ -61,36 +66,71 @@ float own_element(uint type, uvec2 a, uint at, uint i)
     return own;
 }
 
-float own_x(uint at, uint i)
+float own_x(uint m, uint at, uint i)
 {
-    const float x = own_element(A_TYPE, p.a, at, i);
+    const float x = own_element(A_TYPE, p.a, m * (p.k / 8) + at, i);
 
     if (NORM == 0)
         return x;
-    squares = fma(x, x, squares);
+    squares[m] = fma(x, x, squares[m]);
     return x * own_element(APUS_F32, few.norm, at, i);
 }
 
-/* The elements of a turn of a, from eight `at` on, to the lanes that have their words: element
- * PER lane + e of a piece stands in vector (PER lane + e) / LANES of those in the order of
- * memory. */
-void load_x(uint at)
+float v[PER]; /* elements of a: LANES in each */
+
+/* Elements PER lane + e of a piece to v[e], from v[i], which has LANES i + lane.  As many as a
+ * lane's words have weights, by halves (a transpose): bit b of an element's vector and bit b of its
+ * lane change places, then the lanes lie in another order. */
+void transpose()
+{
+    const uint SPAN = LANES / PER;
+
+    [[unroll]] for (uint d = 1; d < PER; d *= 2) {
+        const bool high = (lane & d) != 0;
+        [[unroll]] for (uint i = 0; i < PER; i++) {
+            if ((i & d) != 0)
+                continue;
+            const float there = subgroupShuffleXor(high ? v[i] : v[i | d], d);
+            v[i | d] = high ? v[i | d] : there;
+            v[i] = high ? there : v[i];
+        }
+    }
+    if (PER > 1 && SPAN > 1)
+        [[unroll]] for (uint e = 0; e < PER; e++)
+            v[e] = subgroupShuffle(v[e], lane % SPAN * PER + lane / SPAN);
+}
+
+/* The same where there are more of them than lanes. */
+void pick()
+{
+    float from[PER];
+
+    [[unroll]] for (uint i = 0; i < PER; i++)
+        from[i] = v[i];
+    [[unroll]] for (uint e = 0; e < PER; e++) {
+        const uint k = PER * lane + e;
+        [[unroll]] for (uint i = 0; i < PER; i++) {
+            const float there = subgroupShuffle(from[i], k % LANES);
+            v[e] = k / LANES == i ? there : v[e];
+        }
+    }
+}
+
+/* The elements of a turn of row m of a, from eight `at` on, to the lanes that have their words. */
+void load_x(uint m, uint at)
 {
     [[unroll]] for (uint j = 0; j < PIECES; j++) {
-        float v[PER];
+        const uint to = m * PIECES + j;
         [[unroll]] for (uint i = 0; i < PER; i++)
-            v[i] = own_x(at, j * PER + i);
-        x_sum[j] = 0.0;
+            v[i] = own_x(m, at, j * PER + i);
+        if (PER <= LANES)
+            transpose();
+        else
+            pick();
+        x_sum[to] = 0.0;
         [[unroll]] for (uint e = 0; e < PER; e++) {
-            const uint k = PER * lane + e;
-            float own = v[0];
-            if (PER > 1)
-                [[unroll]] for (uint i = 0; i < PER; i++) {
-                    const float there = subgroupShuffle(v[i], k % LANES);
-                    own = k / LANES == i ? there : own;
-                }
-            x[j * PER + e] = own;
-            x_sum[j] += own;
+            x[to * PER + e] = v[e];
+            x_sum[to] += v[e];
         }
     }
 }
@@ -158,7 +198,8 @@ vec2 own_scale(uvec2 scales, uint n, uint k)
     return s;
 }
 
-/* Add turn c of row n of b, whose words begin at eight `row`, to the sums of row r of the lane. */
+/* Add turn c of row n of b, whose words begin at eight `row`, to the sums of its row r with each of
+ * a. */
 void add_turn(uvec2 b, uvec2 scales, uint r, uint n, uint row, uint c)
 {
     const uint at = row + c * (TURN >> SHIFT) / 8;
@@ -167,10 +208,13 @@ void add_turn(uvec2 b, uvec2 scales, uint r, uint n, uint row, uint c)
         const uint w = own_word(b, at, j), k = c * TURN + j * CHUNK;
         const uint high = QUANT ? own_high(scales, n, k) : 0;
         const vec2 s = QUANT ? own_scale(scales, n, k) : vec2(1.0, 0.0);
-        const float add = products(w, high, j * PER);
-        sum[r] = QUANT ? fma(s.x, add, sum[r]) : sum[r] + add;
-        if (OFFSET)
-            sum[r] = fma(s.y, x_sum[j], sum[r]);
+        [[unroll]] for (uint m = 0; m < TM; m++) {
+            const uint i = m * ALL + r;
+            const float add = products(w, high, (m * PIECES + j) * PER);
+            sum[i] = QUANT ? fma(s.x, add, sum[i]) : sum[i] + add;
+            if (OFFSET)
+                sum[i] = fma(s.y, x_sum[m * PIECES + j], sum[i]);
+        }
     }
 }
 
@@ -180,7 +224,9 @@ float exchanged(uint first)
 {
     [[unroll]] for (uint d = LANES / 2; d > 0; d /= 2) {
         const bool high = (lane & d) != 0;
-        [[unroll]] for (uint r = 0; r < d; r++) {
+        [[unroll]] for (uint r = 0; r < LANES / 2; r++) {
+            if (r >= d)
+                continue;
             const float low_sum = sum[first + r], high_sum = sum[first + r + d];
             sum[first + r] = (high ? high_sum : low_sum)
                                   + subgroupShuffleXor(high ? low_sum : high_sum, d);
@@ -200,37 +246,39 @@ float over_lanes(float x)
 void main()
 {
     const uint group = take_member(few_group());
-    const uint apart = Y_TYPE == APUS_F32 ? (p.n + LANES - 1) / LANES : 1;
-    const uint n0 = Y_TYPE == APUS_F32 ? group : group * LANES;
+    const uint apart = Y_TYPE == APUS_F32 ? (p.n + ROWS - 1) / ROWS : 1;
+    const uint n0 = Y_TYPE == APUS_F32 ? group : group * ROWS;
     const uint rows = apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul);
-    uint row_n[LANES], row_at[LANES]; /* here, since llvmpipe does not move them out of the loop */
+    uint row_n[ROWS], row_at[ROWS]; /* here, since llvmpipe does not move them out of the loop */
 
     lane = gl_SubgroupInvocationID;
-    squares = 0.0;
-    [[unroll]] for (uint r = 0; r < LANES; r++) {
+    [[unroll]] for (uint m = 0; m < TM; m++)
+        squares[m] = 0.0;
+    [[unroll]] for (uint r = 0; r < ROWS; r++) {
         row_n[r] = min(n0 + r * apart, p.n - 1);
         row_at[r] = row_n[r] * (p.k >> (SHIFT + 3));
     }
-    [[unroll]] for (uint r = 0; r < SETS * LANES; r++)
-        sum[r] = 0.0;
+    [[unroll]] for (uint i = 0; i < TM * ALL; i++)
+        sum[i] = 0.0;
     uint c = 0;
     do {
-        load_x(TURN / 8 * c);
-        [[unroll]] for (uint r = 0; r < LANES; r++)
+        [[unroll]] for (uint m = 0; m < TM; m++)
+            load_x(m, TURN / 8 * c);
+        [[unroll]] for (uint r = 0; r < ROWS; r++)
             add_turn(p.b, p.scales, r, row_n[r], row_at[r], c);
         if (PAIR != 0)
-            [[unroll]] for (uint r = 0; r < LANES; r++)
-                add_turn(up.b, up.scales, SETS * LANES - LANES + r, row_n[r], row_at[r], c);
+            [[unroll]] for (uint r = 0; r < ROWS; r++)
+                add_turn(up.b, up.scales, ALL - ROWS + r, row_n[r], row_at[r], c);
     } while (++c < p.k / TURN);
-    const uint n = n0 + lane * apart;
-    const bool is_mine = n < p.n && rows > 0 && (Y_TYPE != APUS_F32 || n0 < apart);
-    const float scale = NORM == 1 ? norm_scale(over_lanes(squares)) : 1.0;
-    const float first = scale * exchanged(0);
-    if (PAIR != 0) {
-        const float second = scale * exchanged(SETS * LANES - LANES);
-        if (is_mine)
-            matmul_put_lane(0, n, gated1(0, n, first, second));
-    } else if (is_mine) {
-        matmul_put_lane(0, n, few_end1(0, n, first));
+    [[unroll]] for (uint m = 0; m < TM; m++) {
+        const float scale = NORM == 1 ? norm_scale(over_lanes(squares[m])) : 1.0;
+        [[unroll]] for (uint s = 0; s < SETS; s++) {
+            const uint n = n0 + (s * LANES + lane) * apart, at = m * ALL + s * LANES;
+            const float first = scale * exchanged(at);
+            const float second = PAIR != 0 ? scale * exchanged(at + ALL - ROWS) : 0.0;
+            if (n < p.n && m < rows && (Y_TYPE != APUS_F32 || n0 < apart))
+                matmul_put_lane(m, n, PAIR != 0 ? gated1(m, n, first, second)
+                                                : few_end1(m, n, first));
+        }
     }
 }
