@@ -13,6 +13,8 @@
 #   --prompt N             tokens to read (512)
 #   --gen N                tokens to write one by one (32)
 #   --train N              tokens of a training step of one sequence (512)
+#   --recompute N          layers that a LoRA step runs again, 0: none (4): one setting for its speed
+#                          and its memory
 #   --pairs N              interleaved pairs of each measurement (7)
 #   --threads N            of llama.cpp on the CPU (all cores)
 #   --work FOLDER          where the models are made and kept (.cache/bench)
@@ -26,7 +28,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 apus=build/bin/apus llama='' quantize='' completion='' torch='' against='' that='' model=''
-rows='' formats='' prompt=512 gen=32 train=512 pairs=7 noise=3 threads=$(nproc)
+rows='' formats='' prompt=512 gen=32 train=512 recompute=4 pairs=7 noise=3 threads=$(nproc)
 work=.cache/bench out_folder=''
 # shellcheck disable=SC2034  # programs.sh reads them
 question='What is the capital of France?' context=2048
@@ -68,6 +70,7 @@ while [ $# -gt 0 ]; do
     --prompt) prompt=$2 ;;
     --gen) gen=$2 ;;
     --train) train=$2 ;;
+    --recompute) recompute=$2 ;;
     --pairs) pairs=$2 ;;
     --threads) threads=$2 ;;
     --work) work=$2 ;;
@@ -82,6 +85,9 @@ for number in "$prompt" "$gen" "$train" "$pairs" "$threads"; do
     '' | *[!0-9]* | 0*) wrong "'$number' is not a whole number above 0" ;;
     esac
 done
+case $recompute in
+'' | *[!0-9]*) wrong "--recompute '$recompute': expected a number of layers" ;;
+esac
 case $noise in
 '' | *[!0-9.]*) wrong "--noise '$noise': expected a number" ;;
 esac
@@ -120,13 +126,15 @@ mkdir "$tmp/samples"
 # Without a way to make formats the model is measured as it stands, each measure once.
 [ -n "$formats" ] || [ -n "$quantize" ] || formats=as-is
 awk -F '|' -v OFS='|' -v rows=",$rows," -v formats=",$(echo "$formats" | tr ' ' ,)," \
-    -v prompt="$prompt" -v gen="$gen" -v train="$train" -v against="$against" '
+    -v prompt="$prompt" -v gen="$gen" -v train="$train" -v again="$recompute" \
+    -v against="$against" '
 /^#/ || NF < 8 { next }
 rows != ",," && index(rows, "," $1 ",") == 0 { next }
 {
     sub(/PROMPT/, prompt, $4)
     sub(/GEN/, gen, $4)
     sub(/TRAIN/, train, $4)
+    sub(/ AGAIN/, again > 0 ? ", " again " layers again" : "", $4)
     split($2, part, ".")
     if (formats == ",as-is,") {
         $2 = part[1] ".as-is"

@@ -64,7 +64,11 @@ apus_flags() {
     prefill) echo "-p $prompt -n 0" ;;
     decode) echo "-p 0 -n $gen" ;;
     several) echo "-p 0 -n $gen -npl 1,4" ;;
-    lora) echo "-p 0 -n 0 --train $train" ;;
+    lora)
+        again=''
+        [ "$recompute" -eq 0 ] || again=" --recompute $recompute"
+        echo "-p 0 -n 0 --train $train$again"
+        ;;
     full) echo "-p 0 -n 0 --train $train --tuner_type full" ;;
     esac
 }
