@@ -97,38 +97,37 @@ static uint32_t index_of(const apus_node *n, const apus_tensor *out)
     return i;
 }
 
+static apus_tensor *remember(walk *w, uint32_t id, apus_tensor *fresh)
+{
+    const size_t more = id >= w->n_again ? id + 1 - w->n_again : 0;
+
+    if (apus_grow(&w->again, w->n_again, more, &w->again_room, sizeof(*w->again)) != APUS_OK)
+        return apus_graph_fail(w->g, APUS_ERR_MEMORY, "%s", apus_error_text());
+    memset(w->again + w->n_again, 0, more * sizeof(*w->again));
+    w->n_again += more;
+    w->again[id] = fresh;
+    return fresh;
+}
+
 /* What stands for the input `in` of a gradient rule: itself, or a second result of its producer
  * where the operator says that this is cheaper to make again than to keep; made from what the
- * first was made of, by the same rule.  One serves all readers. */
+ * first was made of, by the same rule.  One serves all readers.  NULL: the graph is poisoned. */
 static apus_tensor *rematerialized(walk *w, apus_tensor *in)
 {
-    apus_graph *g = w->g;
-
     if (!in || !in->producer || !in->producer->op->rematerialize)
         return in;
     if (in->id < w->n_again && w->again[in->id])
         return w->again[in->id];
-    apus_tensor *root = in->storage == APUS_STORE_VIEW ? in->base : in, *fresh;
-    if (in == root) {
-        apus_tensor *made_of[APUS_MAX_IN];
-        const apus_node *n = root->producer;
-        for (uint32_t i = 0; i < n->n_in; i++)
-            made_of[i] = rematerialized(w, n->in[i]);
-        const apus_node *copy = copy_node(g, n, made_of);
-        fresh = copy ? copy->out[index_of(n, root)] : NULL;
-    } else {
-        fresh = view_over(g, rematerialized(w, root), in);
+    if (in->storage == APUS_STORE_VIEW) {
+        apus_tensor *base = rematerialized(w, in->base);
+        return base ? remember(w, in->id, view_over(w->g, base, in)) : NULL;
     }
-    const size_t more = in->id >= w->n_again ? in->id + 1 - w->n_again : 0;
-    if (!fresh ||
-        apus_grow(&w->again, w->n_again, more, &w->again_room, sizeof(*w->again)) != APUS_OK) {
-        apus_graph_fail(g, APUS_ERR_MEMORY, "autodiff");
-        return in;
-    }
-    memset(w->again + w->n_again, 0, more * sizeof(*w->again));
-    w->n_again += more;
-    w->again[in->id] = fresh;
-    return fresh;
+    apus_tensor *made_of[APUS_MAX_IN];
+    const apus_node *n = in->producer;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        made_of[i] = rematerialized(w, n->in[i]);
+    const apus_node *copy = w->g->status == APUS_OK ? copy_node(w->g, n, made_of) : NULL;
+    return copy ? remember(w, in->id, copy->out[index_of(n, in)]) : NULL;
 }
 
 /* The gradient rule of n.  It sees second results in place of cheap ones; the gradients that it
@@ -136,7 +135,7 @@ static apus_tensor *rematerialized(walk *w, apus_tensor *in)
 static void back(walk *w, apus_node *n)
 {
     apus_graph *g = w->g;
-    apus_node again = *n;
+    apus_node seen = *n;
 
     if (!has_grad(g, n))
         return;
@@ -145,19 +144,19 @@ static void back(walk *w, apus_node *n)
         return;
     }
     for (uint32_t i = 0; i < n->n_in; i++) {
-        again.in[i] = rematerialized(w, n->in[i]);
-        if (again.in[i] != n->in[i])
-            again.in[i]->grad = n->in[i]->grad;
+        seen.in[i] = rematerialized(w, n->in[i]);
+        if (seen.in[i] && seen.in[i] != n->in[i])
+            seen.in[i]->grad = n->in[i]->grad;
     }
     if (g->status != APUS_OK)
         return;
     const char *prefix = g->prefix;
     g->prefix = n->name;
-    n->op->backward(g, &again);
+    n->op->backward(g, &seen);
     g->prefix = prefix;
     for (uint32_t i = 0; i < n->n_in; i++)
-        if (again.in[i] != n->in[i])
-            n->in[i]->grad = again.in[i]->grad;
+        if (seen.in[i] != n->in[i])
+            n->in[i]->grad = seen.in[i]->grad;
 }
 
 /* Run the forward of nodes [first, last] again. */

@@ -143,12 +143,12 @@ static bool ready(const fuser *f, const apus_node *n, const apus_tensor *x, uint
     return true;
 }
 
-/* Whether n can run where node `place` behind it does, which may read what n makes: nothing that it
- * reads is changed in between, and what it changes nobody touches. */
-static bool can_wait(const fuser *f, const apus_node *n, const apus_node *place)
+/* Whether n can run behind all nodes before `end`: nothing that it reads is changed there, and what
+ * it changes nobody touches. */
+static bool can_wait(const fuser *f, const apus_node *n, uint32_t end)
 {
     for (uint32_t k = 0; k < n->n_in; k++)
-        if (n->in[k] && touched(f, n->in[k], n->id + 1, place->id, !(n->mutates >> k & 1)))
+        if (n->in[k] && touched(f, n->in[k], n->id + 1, end, !(n->mutates >> k & 1)))
             return false;
     return true;
 }
@@ -180,7 +180,7 @@ static void fuse_dual(fuser *f, apus_node *n)
     const bool inner_small = is_small(&q, inner_a, inner_b);
     const bool outer_small =
         is_small(&p, a, b) && (!inner_small || apus_tensor_cols(a) <= apus_tensor_cols(inner_a));
-    if ((!outer_small && !inner_small) || !can_wait(f, inner, n))
+    if ((!outer_small && !inner_small) || !can_wait(f, inner, n->id))
         return;
     apus_matmul_params both = outer_small ? q : p;
     if (both.alpha != 1.0f || (outer_small && p.out != q.out))
@@ -216,14 +216,15 @@ typedef struct batch {
     apus_node *members[APUS_BATCH_MOST];
 } batch;
 
-/* Whether the batch and n can be made in one place: gradients where n is, since the last of what
- * they need is made there; others where the first is, so that nothing lives longer. */
+/* Whether the batch and n can be made in one place, without a barrier between them: gradients where
+ * n is, since what the last of them needs is made only there (what the first reads lives that long:
+ * within a layer it is little beside the layer's own work); others where the first is. */
 static bool can_join(const fuser *f, const batch *b, const apus_node *n, bool gradient)
 {
     if (!gradient)
         return ready(f, n, NULL, b->p.n ? b->members[0]->id : n->id);
     for (uint32_t i = 0; i < b->p.n; i++)
-        if (!can_wait(f, b->members[i], n))
+        if (!can_wait(f, b->members[i], n->id + 1))
             return false;
     return true;
 }
@@ -293,7 +294,7 @@ static bool is_early(const fuser *f, const apus_node *n, const apus_node *reader
     for (uint32_t i = 0; i < n->n_out; i++)
         if (touched(f, n->out[i], n->id + 1, reader->id, false))
             return false;
-    return others && can_wait(f, n, reader);
+    return others && can_wait(f, n, reader->id);
 }
 
 /* What is made again for a gradient is made just before it, and so is what that is made of. */
@@ -431,7 +432,7 @@ static void fuse_normalized(fuser *f, apus_node *n)
         return;
     apus_node *norm = only_for(f, n->in[0], &apus_op_rms_norm);
     apus_matmul_group_params p = *apus_matmul_group_of(n);
-    if (!norm || p.norm || !can_wait(f, norm, n))
+    if (!norm || p.norm || !can_wait(f, norm, n->id))
         return;
     p.norm = norm->in[1];
     p.eps = apus_rms_norm_eps(norm);

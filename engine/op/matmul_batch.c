@@ -26,6 +26,16 @@ static bool problem_of(const apus_matmul_batch_params *p, uint32_t i, apus_matmu
            (!into || (p->kind == APUS_TN && apus_tensor_count(into) == (uint64_t)out->m * out->n));
 }
 
+/* Whether one of the products before i is added to the same tensor: they would race. */
+static bool races(const apus_matmul_batch_params *p, uint32_t i)
+{
+    for (uint32_t k = 0; p->product[i].into && k < i; k++)
+        if (apus_tensor_root(p->product[k].into, NULL) ==
+            apus_tensor_root(p->product[i].into, NULL))
+            return true;
+    return false;
+}
+
 /* All of them go together: one kind, formats, live rows; each has an output or none has. */
 static bool fits_shapes(const apus_matmul_batch_params *p)
 {
@@ -36,7 +46,7 @@ static bool fits_shapes(const apus_matmul_batch_params *p)
         return false;
     for (uint32_t i = 0; i < p->n; i++) {
         const apus_tensor *a = p->product[i].a;
-        if (!problem_of(p, i, &other) || other.a != first.a || other.b != first.b ||
+        if (!problem_of(p, i, &other) || races(p, i) || other.a != first.a || other.b != first.b ||
             other.y != first.y || !p->product[i].into != !p->product[0].into ||
             apus_tensor_rows(a) != apus_tensor_rows(p->product[0].a) ||
             memcmp(&a->rows, &p->product[0].a->rows, sizeof(a->rows)))

@@ -20,7 +20,7 @@ typedef struct apus_matmul_batch_params {
 } apus_matmul_batch_params;
 
 /* y_i = alpha_i op(a_i) op(b_i), or into_i += that: independent products of one kind, whose a have
- * one format and the same live rows, and whose b have one format.
+ * one format and the same live rows, whose b have one format, and whose into are different tensors.
  *
  * out[i] is as of apus_matmul, NULL with `into`.  No gradient.  Errors: APUS_ERR_SHAPE. */
 apus_node *apus_matmul_batch(apus_graph *g, const apus_matmul_batch_params *params,

@@ -178,42 +178,30 @@ bool apusi_dot_cpu_chosen(const apus_caps *caps, const void *problem)
     return apusi_cpu_class(caps, problem) && caps->uniform_loads;
 }
 
-/* Sets of as many rows of b as there are lanes that share the elements of a: where these are worth
- * it, until there are too few workgroups or too many sums. */
-static uint32_t dot_cpu_sets(const apus_caps *caps, const apus_matmul_problem *p)
-{
-    const bool quant = apus_dtype_is_quant(p->b), half = p->b == APUS_F16 || p->b == APUS_BF16;
-    uint32_t sets = quant || (half && p->m > 1 && p->m <= 4) ? 4 : 1;
-
-    while (sets > 1 && (p->n < 16 * sets * caps->subgroup || sets * p->m > 16))
-        sets /= 2;
-    return sets;
-}
-
-/* k in a turn, whole turns of K, and sets of rows. */
+/* k in a turn: whole turns of K. */
 uint32_t apusi_dot_cpu_tiles(const apus_caps *caps, const void *problem, apus_tile *out,
                              uint32_t room)
 {
     const apus_matmul_problem *p = problem;
     const uint32_t turn = dot_cpu_turn(caps, p);
-    const bool large = p->b == APUS_Q4_K || p->b == APUS_Q6_K; /* blocks: a turn each */
     uint32_t n = 0, longest = turn;
 
-    while (large && longest < 256 && p->k % (2 * longest) == 0)
+    /* Long turns of blocks are up to 1.3 times as fast; of plain numbers they are no faster. */
+    while (apus_dtype_is_quant(p->b) && longest * p->m < 256 && p->k % (2 * longest) == 0)
         longest *= 2;
-    apus_tile_add(out, &n, room, (apus_tile) { 2, { longest, large ? 1 : dot_cpu_sets(caps, p) } });
+    apus_tile_add(out, &n, room, (apus_tile) { 1, { longest } });
     for (uint32_t k = turn; k <= 4 * turn; k *= 2)
-        for (uint32_t sets = 1; sets <= 4 && p->k % k == 0; sets *= 2)
-            apus_tile_add(out, &n, room, (apus_tile) { 2, { k, sets } });
+        if (p->k % k == 0)
+            apus_tile_add(out, &n, room, (apus_tile) { 1, { k } });
     return n;
 }
 
 apus_status apusi_dot_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
                                apus_dispatch *d)
 {
-    const uint32_t lanes = l->caps->subgroup, sets = l->tile.v[1];
+    const uint32_t lanes = l->caps->subgroup;
 
     d->kernel = "matmul_dot_cpu";
-    apusi_set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes, l->tile.v[0], p->m, sets }, 6);
-    return emit(l, few, lanes * sets, true, d);
+    apusi_set_spec(d, p, (uint32_t[]) { lanes, p->b, lanes, l->tile.v[0], p->m }, 5);
+    return emit(l, few, lanes, true, d);
 }

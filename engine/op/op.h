@@ -28,7 +28,8 @@ struct apus_op_def {
     /* Append the nodes of the gradient: n->out[i]->grad is d loss / d out[i] (NULL where nothing
      * depends on it); calls apus_add_grad for each input that wants one.  NULL: no gradient. */
     void (*backward)(apus_graph *g, apus_node *n);
-    /* Outputs are cheap: the gradient makes them again instead of keeping them. */
+    /* Outputs are cheap: the gradient makes them again instead of keeping them, from inputs that no
+     * node changes in between. */
     bool rematerialize;
     const apus_op_choices *choices; /* NULL: there is one algorithm */
 };

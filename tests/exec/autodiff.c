@@ -157,6 +157,45 @@ TEST(cheap_results_are_made_again)
     apus_graph_release(&g);
 }
 
+/* A norm, dropout of it, two products with trained weights, a gate, one more product: each cheap
+ * result is made once more for all rules that read it. */
+TEST(one_serves_all_rules)
+{
+    static const char *const cheap[] = { "rms_norm", "dropout", "swiglu" };
+    apus_graph g;
+    const uint32_t dims[] = { 8, 8 }, n_norm = 8;
+    apus_tensor *w[3], *kept[3];
+
+    REQUIRE_OK(apus_graph_init(&g));
+    apus_tensor *x = apus_graph_bound(&g, "x", APUS_F32, 2, dims, 4096);
+    apus_tensor *dy = apus_graph_bound(&g, "dy", APUS_F32, 2, dims, 8192);
+    apus_tensor *norm = apus_graph_bound(&g, "norm", APUS_F32, 1, &n_norm, 12288);
+    apus_tensor *rows = apus_graph_step(&g, "rows", APUS_U32, 8, APUS_ROWS_ALL);
+    for (uint32_t i = 0; i < 3; i++) {
+        w[i] = apus_graph_bound(&g, "w", APUS_F32, 2, dims, 16384 + 4096 * i);
+        w[i]->grad_into = apus_graph_bound(&g, "dw", APUS_F32, 2, dims, 32768 + 4096 * i);
+        w[i]->wants_grad = true;
+    }
+    x->wants_grad = true;
+    kept[0] = apus_rms_norm(&g, x, norm, 1e-5f);
+    kept[1] = apus_dropout(&g, kept[0], &(apus_dropout_params) { 0.5f, rows, rows, 1 });
+    const apus_matmul_params nt = { .kind = APUS_NT };
+    apus_tensor *gate = apus_matmul(&g, kept[1], w[0], &nt),
+                *up = apus_matmul(&g, kept[1], w[1], &nt);
+    kept[2] = apus_swiglu(&g, gate, up);
+    apus_tensor *y = apus_matmul(&g, kept[2], w[2], &nt);
+    REQUIRE_OK(apus_graph_status(&g));
+    const uint32_t n_forward = g.n_nodes;
+    y->grad = dy;
+    REQUIRE_OK(apus_autodiff(&g, NULL, 0));
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK(!read_later(&g, n_forward, kept[i]));
+        /* The gradient of dropout is dropout. */
+        CHECK_EQ_U64(count_ops(&g, cheap[i]), i == 1 ? 3 : 2);
+    }
+    apus_graph_release(&g);
+}
+
 enum { X, UP, ROW_ID, POS };
 
 static uint32_t row_id[16], pos[16];

@@ -204,6 +204,36 @@ static apus_tensor *build_read_between(store *s, apus_graph *g, apus_tensor *x, 
     return apus_add(g, other, into);
 }
 
+/* Two sums into one tensor. */
+static apus_tensor *build_into_one(store *s, apus_graph *g, apus_tensor *x, apus_tensor **also)
+{
+    const uint32_t rows = apus_tensor_rows(x);
+    apus_tensor *into = store_tensor(s, g, "into", D, 8, 0);
+
+    (void)also;
+    if (!into)
+        return NULL;
+    for (uint32_t i = 0; i < 2; i++)
+        apus_matmul(g, x, weight(s, g, rows, 8),
+                    &(apus_matmul_params) { .kind = APUS_TN, .acc = into, .into = into });
+    return apus_add(g, into, into);
+}
+
+/* A norm that is read last, of what is changed before. */
+static apus_tensor *build_changed_norm(store *s, apus_graph *g, apus_tensor *x, apus_tensor **also)
+{
+    const uint32_t rows = apus_tensor_rows(x);
+    apus_tensor *sum = store_tensor(s, g, "sum", rows, D, 1);
+    apus_tensor *h = norm_of(s, g, sum);
+
+    if (!sum)
+        return NULL;
+    (void)also;
+    apus_matmul(g, weight(s, g, 4, rows), weight(s, g, 4, D),
+                &(apus_matmul_params) { .kind = APUS_TN, .acc = sum, .into = sum });
+    return apus_add(g, h, x);
+}
+
 /* A small product that adds what is changed before the larger one runs. */
 static apus_tensor *build_changed_between(store *s, apus_graph *g, apus_tensor *x,
                                           apus_tensor **also)
@@ -373,6 +403,8 @@ TEST(what_others_read_stays)
     compare("a product that needs the other", build_depends, 1, 0);
     compare("results of other formats", build_formats, 9, 0);
     compare("sums that are read in between", build_read_between, 9, 0);
+    compare("two sums into one tensor", build_into_one, 9, 0);
+    compare("a norm of what is changed in between", build_changed_norm, 9, 0);
     compare("a sum that is changed in between", build_changed_between, 9, 0);
 }
 

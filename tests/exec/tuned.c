@@ -119,8 +119,7 @@ TEST(what_does_not_fit_leaves_the_default)
     if (!now[0])
         return;
     chosen(table(PROBLEM, APUS_NARROW_NOT, "no_such_algorithm"), "", APUS_NARROW_NOT, now);
-    chosen(table(PROBLEM, APUS_NARROW_NOT, "dot_cpu"), "", APUS_NARROW_NOT,
-           now); /* it takes one row */
+    chosen(table(PROBLEM, APUS_NARROW_8, "int8"), "", APUS_NARROW_8, now); /* it takes quants */
     chosen(table(PROBLEM, APUS_NARROW_NOT, "tile/64x63"), "", APUS_NARROW_NOT, now);
     chosen(table("matmul nt 5x24x64 f16", APUS_NARROW_NOT, "plain"), "", APUS_NARROW_NOT, now);
     chosen(table(PROBLEM, APUS_NARROW_16, "plain"), "", APUS_NARROW_NOT, now);
