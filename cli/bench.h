@@ -17,7 +17,6 @@ typedef struct apusi_bench_setting {
     apus_device_row device;
     const char *tuner_type; /* of training steps */
     bool full;              /* all weights, not an adapter */
-    uint32_t recompute;     /* layers that they run again */
 } apusi_bench_setting;
 
 enum { APUSI_BENCH_SAMPLES = 1000 };
@@ -31,6 +30,7 @@ typedef struct apusi_bench_row {
     double host_s[APUSI_BENCH_SAMPLES]; /* of a step: preparing and submitting */
     double flops, bytes;                /* of one run */
     double submissions;                 /* of a step */
+    uint32_t recomputed;                /* layers that a training step ran again */
     uint64_t device_peak, host_peak;
 } apusi_bench_row;
 
@@ -47,7 +47,7 @@ apus_status apusi_bench_begin(apusi_bench_form form);
 apus_status apusi_bench_add(apusi_bench_form form, const apusi_bench_setting *setting,
                             const apusi_bench_row *row, bool first);
 apus_status apusi_bench_end(apusi_bench_form form);
-/* "pp512 @ d4096", "tg128", "tg128 x4", "pp512+tg128", "train512", "full512". */
+/* "pp512 @ d4096", "tg128", "tg128 x4", "pp512+tg128", "train512", "full512 r4". */
 void apusi_bench_name(char *out, size_t room, const apusi_bench_row *row, bool full);
 
 #endif

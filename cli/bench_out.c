@@ -64,7 +64,9 @@ void apusi_bench_name(char *out, size_t room, const apusi_bench_row *row, bool f
         snprintf(behind, sizeof(behind), " x%u", t->sequences);
     if (t->depth)
         snprintf(behind + strlen(behind), 24, " @ d%u", t->depth);
-    if (row->train)
+    if (row->train && row->recomputed)
+        snprintf(out, room, "%s%u r%u", full ? "full" : "train", row->train, row->recomputed);
+    else if (row->train)
         snprintf(out, room, "%s%u", full ? "full" : "train", row->train);
     else if (!t->gen)
         snprintf(out, room, "pp%u%s", t->prompt, behind);
@@ -114,7 +116,7 @@ static void add_own(cJSON *o, const apusi_bench_setting *s, const apusi_bench_ro
     snprintf(choices, sizeof(choices), "%016llx", (unsigned long long)s->about.choices);
     cJSON_AddNumberToObject(o, "n_train", row->train);
     cJSON_AddStringToObject(o, "tuner_type", s->tuner_type);
-    cJSON_AddNumberToObject(o, "recompute", s->recompute);
+    cJSON_AddNumberToObject(o, "recomputed", row->recomputed);
     cJSON_AddStringToObject(o, "gpu_kind", s->device.kind);
     cJSON_AddNumberToObject(o, "n_parallel", row->train ? 1 : row->test.sequences);
     cJSON_AddStringToObject(o, "gpu_driver", s->device.driver);

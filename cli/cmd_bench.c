@@ -60,6 +60,7 @@ static apus_status measure(run *r, const apus_bench_test *test, uint32_t train)
     row->flops = got.flops;
     row->bytes = got.bytes;
     row->submissions = got.steps ? (double)got.submissions / got.steps : 0;
+    row->recomputed = got.recomputed;
     row->device_peak = apus_model_memory(apus_bench_model(r->bench)).device_peak;
     row->host_peak = apus_peak_rss();
     apus_bench_describe(r->bench, &r->setting.about);
@@ -182,7 +183,6 @@ static apus_status open_bench(run *r)
                                  }));
     s->model_path = r->o.model;
     s->tuner_type = r->o.tuner_type;
-    s->recompute = r->o.recompute;
     s->full = r->o.full;
     apus_model_describe(apus_bench_model(r->bench), &s->model);
     apus_bench_describe(r->bench, &s->about);

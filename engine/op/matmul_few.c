@@ -186,7 +186,8 @@ uint32_t apusi_dot_cpu_tiles(const apus_caps *caps, const void *problem, apus_ti
     const uint32_t turn = dot_cpu_turn(caps, p);
     uint32_t n = 0, longest = turn;
 
-    /* Long turns of blocks are up to 1.3 times as fast; of plain numbers they are no faster. */
+    /* Long turns of blocks are up to 1.3 times as fast; of plain numbers they are no faster.  The
+     * elements of all rows of a turn are held at once. */
     while (apus_dtype_is_quant(p->b) && longest * p->m < 256 && p->k % (2 * longest) == 0)
         longest *= 2;
     apus_tile_add(out, &n, room, (apus_tile) { 1, { longest } });

@@ -254,7 +254,7 @@ static apus_status make_step(apus_bench *b, uint32_t tokens, uint32_t rank, uint
 
 static apus_status need_step(apus_bench *b, const apus_bench_train_params *p)
 {
-    const uint32_t rank = p->rank ? p->rank : 8;
+    const uint32_t rank = p->rank ? p->rank : 8, layers = b->model->dims.layers;
     apus_status st;
 
     if (b->step && b->train_tokens == p->tokens && b->train_rank == rank &&
@@ -262,9 +262,10 @@ static apus_status need_step(apus_bench *b, const apus_bench_train_params *p)
         return APUS_OK;
     drop_session(b);
     b->train_recompute = p->recompute;
-    st = make_step(b, p->tokens, rank, p->recompute);
-    if (st == APUS_ERR_MEMORY)
-        st = make_step(b, p->tokens, rank, UINT32_MAX);
+    b->recomputed = p->recompute < layers ? p->recompute : layers;
+    st = make_step(b, p->tokens, rank, b->recomputed);
+    if (st == APUS_ERR_MEMORY && b->recomputed < layers)
+        st = make_step(b, p->tokens, rank, b->recomputed = layers);
     if (st != APUS_OK)
         drop_step(b);
     return st;
@@ -292,6 +293,7 @@ apus_status apus_bench_train(apus_bench *b, const apus_bench_train_params *p, ap
     out->seconds = (double)(apus_now_ns() - start) * 1e-9;
     out->host_seconds = (double)apus_train_host_ns(b->step) * 1e-9;
     out->steps = 1;
+    out->recomputed = b->recomputed;
     APUS_FORWARD(apus_train_plan(b->step, 0, 0, &plan));
     out->submissions = apus_plan_bounded(plan).submissions;
     APUS_FORWARD(apus_train_plan(b->step, p->tokens, 1, &plan));

@@ -17,6 +17,7 @@ struct apus_bench {
     apus_adapters *adapters; /* while it trains */
     apus_train_step *step;
     uint32_t train_tokens, train_rank, train_recompute;
+    uint32_t recomputed; /* layers: all where the step did not fit otherwise */
     uint64_t train_steps;
     bool full;
     uint64_t choices;

@@ -389,7 +389,7 @@ static void bench_tests(apus_str *out, const child *c)
 
 static void bench_work(apus_str *out, const child *c)
 {
-    of_bench(out, c, NAMES("n_train", "flops"));
+    of_bench(out, c, NAMES("n_train", "flops", "recomputed"));
 }
 
 /* ---- the rows ---- */

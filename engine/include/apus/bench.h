@@ -61,6 +61,7 @@ typedef struct apus_bench_run {
     double host_seconds;  /* of `seconds`: preparing and submitting, not waiting for the device */
     uint32_t steps;       /* of the work: a chunk or token of a text, a training step */
     uint32_t submissions; /* of all steps, that the device was given */
+    uint32_t recomputed;  /* layers whose forward a training step ran again */
 } apus_bench_run;
 
 /* One run of a test: the cache is emptied, filled up to `depth`, then timed.  Plans are made on
@@ -73,8 +74,8 @@ apus_status apus_bench_generate(apus_bench *bench, const apus_bench_test *test,
 typedef struct apus_bench_train_params {
     uint32_t tokens;    /* of the one sequence of a step */
     uint32_t rank;      /* of the adapter; 0: 8 */
-    uint32_t recompute; /* layers whose forward runs again in the backward pass; more than there
-                           are: all */
+    uint32_t recompute; /* the first so many layers run their forward again in the backward pass;
+                           0: none, more than there are: all */
 } apus_bench_train_params;
 
 /* One step (forward, backward, clip, AdamW): LoRA on all projections, or all weights of a bench
