@@ -98,6 +98,7 @@ void transpose(uint first)
             x[first + e] = subgroupShuffle(x[first + e], lane % SPAN * PER + lane / SPAN);
 }
 
+/* Where they have more: each by shuffles of its own. */
 void pick(uint first)
 {
     float from[PER];

@@ -297,7 +297,8 @@ static bool is_early(const fuser *f, const apus_node *n, const apus_node *reader
     return others && can_wait(f, n, reader->id);
 }
 
-/* What is made again for a gradient is made just before it, and so is what that is made of. */
+/* A cheap result is made just before it is read first, and so is what that is made of: what is made
+ * again for a gradient then lives no longer than it must. */
 static void fuse_late(fuser *f, apus_node *n)
 {
     apus_graph *g = f->g;

@@ -5,7 +5,7 @@
 #include "exec.h"
 
 /* Replace the patterns of fuse.def by fused operators where the device's algorithms take them, and
- * move what is made again for gradients to where it is read, which saves memory.  The
+ * move results that are cheap to make (op.h) to where they are read first, as late as can be.  The
  * graph has no use for gradients any more (they are in it, or are not wanted); tensors that are
  * kept, and those that several nodes read, stay.  Results may differ in the last bits.
  *

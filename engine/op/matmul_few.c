@@ -192,7 +192,7 @@ uint32_t apusi_dot_cpu_tiles(const apus_caps *caps, const void *problem, apus_ti
         longest *= 2;
     apus_tile_add(out, &n, room, (apus_tile) { 1, { longest } });
     for (uint32_t k = turn; k <= 4 * turn; k *= 2)
-        if (p->k % k == 0)
+        if (p->k % k == 0 && (k == turn || k * p->m <= 1024))
             apus_tile_add(out, &n, room, (apus_tile) { 1, { k } });
     return n;
 }
