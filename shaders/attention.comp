@@ -138,7 +138,7 @@ void main()
             float most = top[t], add = 0.0;
             [[unroll]] for (uint j = 0; j < KEYS; j++) {
                 x[t * KEYS + j] = sees(pos[t], j0 + j, n_keys) ? x[t * KEYS + j] : NONE;
-                most = max(most, x[t * KEYS + j]);
+                most = apus_larger(most, x[t * KEYS + j]);
             }
             const float fade = exp(top[t] - most);
             top[t] = most;

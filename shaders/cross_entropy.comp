@@ -54,8 +54,10 @@ void main()
 
     if (row >= apus_live_rows(p.step, p.rows_var, p.rows_skip, p.rows_max, p.rows_mul))
         return;
-    for (uint i = lane; i < fours; i += lanes)
-        most = max(most, load(z, i));
+    for (uint i = lane; i < fours; i += lanes) {
+        const vec4 x = load(z, i);
+        most = mix(most, x, greaterThan(x, most)); /* as apus_larger */
+    }
     const float top = subgroupMax(max(max(most.x, most.y), max(most.z, most.w)));
     for (uint i = lane; i < fours; i += lanes) {
         const vec4 x = load(z, i);

@@ -167,7 +167,7 @@ void share(uint pos, uint j0, uint n_keys, bool begun)
         const uint key = j0 + part * OWN_KEYS + i;
         x[i] = capped(uintBitsToFloat(block_s[own + i / 4][i % 4]) * p.scale);
         x[i] = sees(pos, key, n_keys) ? x[i] : NONE;
-        most = max(most, x[i]);
+        most = apus_larger(most, x[i]);
     }
     [[unroll]] for (uint d = 1; d < SPLIT; d *= 2)
         most = max(most, subgroupShuffleXor(most, d));

@@ -1,7 +1,7 @@
 /* mem.glsl - memory by device address: references, loads by number format, live rows.
  *
  * An address is a uvec2 in a push block or an argument struct.  16-bit formats are read by 32-bit
- * words, so that no device feature is needed; quantized ones: quant.glsl. */
+ * words, so that no device feature is needed (but in lanes.glsl); quantized ones: quant.glsl. */
 #ifndef APUS_MEM_GLSL
 #define APUS_MEM_GLSL
 #extension GL_EXT_buffer_reference : require
@@ -74,6 +74,13 @@ vec4 apus_bhalf4(uvec2 w)
 {
     return vec4(uintBitsToFloat(w.x << 16), uintBitsToFloat(w.x & 0xffff0000u),
                 uintBitsToFloat(w.y << 16), uintBitsToFloat(w.y & 0xffff0000u));
+}
+
+/* The larger one; of a NaN and a number the number.  max() may give either: a sum that has the NaN
+ * too is to be the only thing that shows it. */
+float apus_larger(float a, float b)
+{
+    return b > a ? b : a;
 }
 
 /* Elements 4i .. 4i+3 of a plain tensor. */
