@@ -6,7 +6,8 @@
  *
  * One subgroup a workgroup, lanes along N, TM rows a lane.  Every address of `a` is the same for
  * all lanes (rows come from gl_WorkGroupID), which the driver turns into scalar loads; the only
- * load a lane makes itself is the weight.  No shared memory.  Sums run in the order of k. */
+ * load a lane makes itself is the weight (of f32 not even that where UNIFORM).  No shared memory.
+ * Sums run in the order of k. */
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "quant.glsl"
@@ -20,15 +21,31 @@ layout(constant_id = 5) const uint A_TYPE = APUS_F32;
 layout(constant_id = 6) const uint Y_TYPE = APUS_F32;
 layout(constant_id = 7) const uint DUAL = 0; /* 1: beta * sum_k a2[m,k] b2[n,k] is added */
 layout(constant_id = 8) const uint BATCH = 0; /* several products: matmul_args.glsl */
+layout(constant_id = 9) const uint UNIFORM = 0; /* 1: uniform loads are cheap */
 #include "matmul_args.glsl"
 #define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
-/* Weights 8c .. 8c+7 of row n. */
-void load_weights(uint n, uint k8, uint c, out vec4 b0, out vec4 b1)
+/* Weights 8c .. 8c+7 of the rows from `first` on, of f32, by uniform loads, of which each lane
+ * keeps its row's: less work than gathers. */
+void load_uniform(uint first, uint k8, uint c, out vec4 b0, out vec4 b1)
+{
+    b0 = b1 = vec4(0.0);
+    [[unroll]] for (uint e = 0; e < gl_WorkGroupSize.x; e++) {
+        vec4 lo, hi;
+        apus_load8(APUS_F32, p.b, min(first + e, p.n - 1) * k8 + c, lo, hi);
+        b0 = gl_LocalInvocationID.x == e ? lo : b0;
+        b1 = gl_LocalInvocationID.x == e ? hi : b1;
+    }
+}
+
+/* Weights 8c .. 8c+7 of row n; the workgroup's rows begin with `first`. */
+void load_weights(uint first, uint n, uint k8, uint c, out vec4 b0, out vec4 b1)
 {
     const uint at = n * k8 + c;
-    if (B_TYPE <= APUS_BF16) {
+    if (B_TYPE == APUS_F32 && UNIFORM == 1) {
+        load_uniform(first, k8, c, b0, b1);
+    } else if (B_TYPE <= APUS_BF16) {
         apus_load8(B_TYPE, p.b, at, b0, b1);
     } else {
         const uvec2 w = B_TYPE == APUS_Q8_0 ? BufU2(p.b).v[at] : BufU(p.b).v[at].xx;
@@ -76,7 +93,7 @@ void main()
         [[unroll]] for (uint u = 0; u < UNROLL; u++) {
             const uint c = c0 + u;
             vec4 b0, b1;
-            load_weights(n, k8, c, b0, b1);
+            load_weights(first, n, k8, c, b0, b1);
             [[unroll]] for (uint i = 0; i < TM; i++) {
                 const uint at = row0 + c + i * k8;
                 vec4 a0, a1;

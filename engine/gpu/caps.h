@@ -32,6 +32,7 @@ typedef struct apus_caps {
     bool subgroup_arith, subgroup_shuffle;
     bool uniform_loads; /* CPU class: loads from a uniform address cost one scalar load */
     bool f16, bf16;     /* arithmetic in shaders */
+    bool small_ints;    /* integers of 8 and 16 bits, in memory and in shaders */
     bool int8_dot;      /* products of four signed bytes in a shader, */
     bool int8_fast;     /* which are one instruction */
     uint32_t max_invocations, max_shared, max_push;

@@ -19,6 +19,7 @@
     BOOL(subgroup_shuffle)                                                                         \
     BOOL(uniform_loads)                                                                            \
     BOOL(f16)                                                                                      \
+    BOOL(small_ints)                                                                               \
     BOOL(int8_dot)                                                                                 \
     BOOL(int8_fast)                                                                                \
     BOOL(bf16)                                                                                     \

@@ -361,6 +361,9 @@ apus_status apusi_physical_look(apusi_physical *p, const apusi_instance *instanc
     choose_features(p);
     c->f16 = p->features.v12.shaderFloat16;
     c->bf16 = p->features.bf16.shaderBFloat16Type;
+    c->small_ints = p->features.core.features.shaderInt16 &&
+                    p->features.v11.storageBuffer16BitAccess && p->features.v12.shaderInt8 &&
+                    p->features.v12.storageBuffer8BitAccess;
     look_properties(p);
     look_heap(p);
     APUS_FORWARD(look_coop(p, instance->handle));

@@ -2,17 +2,16 @@
  *
  *   vec, dot_cpu, vec_cpu  few rows of a (decode): matmul_few.c
  *   coop, coop_bf16  matrix cores, operands rounded to 16 bits; _large: blocks of 128 x 128
- *   cpu              register tiles for CPU drivers: no shared memory, one subgroup a workgroup
+ *   row_cpu, cpu     register tiles for CPU drivers: matmul_cpu.c
  *   tile             blocks in shared memory, any GPU, any shape; _wide, _large: larger ones
  *   int8             blocks in shared memory, products of bytes: matmul_int8.c
  *   plain            one element an invocation: the definition */
 #include "choice.h"
 #include "matmul_problem.h"
 
-#define COOP_LEAST 16     /* rows and columns below which fragments are mostly padding */
-#define MOST_GROUPS 65535 /* along an axis, on any device */
-#define MANY_BLOCKS 192   /* as many workgroups keep a large GPU busy: larger blocks pay */
-#define FEW_BLOCKS 64     /* fewer than this leave units idle: smaller blocks pay */
+#define COOP_LEAST 16   /* rows and columns below which fragments are mostly padding */
+#define MANY_BLOCKS 192 /* as many workgroups keep a large GPU busy: larger blocks pay */
+#define FEW_BLOCKS 64   /* fewer than this leave units idle: smaller blocks pay */
 #define TILE_K 16
 
 static uint32_t blocks_of(const apus_matmul_problem *p, uint32_t bm, uint32_t bn)
@@ -32,17 +31,8 @@ void apusi_matmul_block_grid(const apus_matmul_problem *p, uint32_t bm, uint32_t
     d->live_tile = bm;
 }
 
-/* As apusi_set_spec, and the constants for a second product and for several. */
-static void set_spec(apus_dispatch *d, const apus_matmul_problem *p, const uint32_t *spec,
-                     uint32_t n)
-{
-    apusi_set_spec(d, p, spec, n);
-    d->spec[d->n_spec++] = p->k2 > 0;
-    d->spec[d->n_spec++] = p->batch > 0;
-}
-
-/* As set_spec, and what is known of the shapes, for kernels that take chunks of `bk` along k; 0:
- * nothing is to be known. */
+/* As apusi_set_product_spec, and what is known of the shapes, for kernels that take chunks of `bk`
+ * along k; 0: nothing is to be known. */
 static void set_edges(apus_dispatch *d, const apus_matmul_problem *p, const uint32_t *spec,
                       uint32_t n, uint32_t bk)
 {
@@ -52,7 +42,7 @@ static void set_edges(apus_dispatch *d, const apus_matmul_problem *p, const uint
     const bool whole =
         fours && p->kind != APUS_TN && ((a_cols | b_cols) & 7) == 0 && p->k % bk == 0;
 
-    set_spec(d, p, spec, n);
+    apusi_set_product_spec(d, p, spec, n);
     d->spec[d->n_spec++] = !fours ? APUS_MATMUL_ANY : whole ? APUS_MATMUL_WHOLE : APUS_MATMUL_FOURS;
     d->spec[d->n_spec++] = p->parts > 0;
 }
@@ -327,81 +317,12 @@ static apus_status emit_coop(apus_lower *l, const apus_matmul_problem *p, coop_s
     return emit_parts(l, p, &x, s.bk, d);
 }
 
-/* ---- cpu ---- */
-
-static bool cpu_fits(const apus_caps *caps, const void *problem)
-{
-    const apus_matmul_problem *p = problem;
-
-    if (p->kind != APUS_NN && !apusi_lanes_store(caps, p))
-        return false;
-    if (p->kind == APUS_NT)
-        return p->k % 8 == 0;
-    return p->kind == APUS_NN ? p->k % 4 == 0 && p->whole_n % 4 == 0 : p->whole_m % 4 == 0;
-}
-
-/* Rows of a register tile: as many as pay, no more than there are. */
-static uint32_t cpu_rows(const apus_matmul_problem *p)
-{
-    const uint32_t most = p->kind == APUS_NT ? (p->b == APUS_F32 ? 32 : 64) : 32;
-    uint32_t tm = p->kind == APUS_TN ? 4 : 1;
-
-    while (tm < most && tm < p->m)
-        tm *= 2;
-    return tm;
-}
-
-static bool cpu_unrolls(const apus_matmul_problem *p, uint32_t unroll)
-{
-    if (p->kind == APUS_NT)
-        return p->k / 8 % unroll == 0;
-    return unroll == 1 || (p->kind == APUS_NN && unroll == 2 && p->k % 8 == 0);
-}
-
-/* Rows of a register tile, and turns of the loop in one: the loop holds at most 64 rows' worth. */
-static uint32_t cpu_tiles(const apus_caps *caps, const void *problem, apus_tile *out, uint32_t room)
-{
-    const apus_matmul_problem *p = problem;
-    const uint32_t tm = cpu_rows(p), least = p->kind == APUS_TN ? 4 : 1;
-    uint32_t n = 0, unroll = 1;
-
-    (void)caps;
-    if (p->kind == APUS_NT) /* few rows: unroll, or the loop itself is what takes the time */
-        while (unroll < 4 && unroll * tm < 8 && cpu_unrolls(p, 2 * unroll))
-            unroll *= 2;
-    else if (cpu_unrolls(p, 2))
-        unroll = 2;
-    apus_tile_add(out, &n, room, (apus_tile) { 2, { tm, unroll } });
-    for (uint32_t rows = tm < 32 ? 2 * tm : 64; rows >= least && rows >= tm / 4; rows /= 2)
-        for (unroll = 1; unroll <= 4; unroll *= 2)
-            if (cpu_unrolls(p, unroll) && rows < 2 * p->m && (unroll == 1 || rows * unroll <= 64))
-                apus_tile_add(out, &n, room, (apus_tile) { 2, { rows, unroll } });
-    return n;
-}
-
-static apus_status emit_cpu(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
-{
-    static const char *const kernels[] = { "matmul_nt_cpu", "matmul_nn_cpu", "matmul_tn_cpu" };
-    const uint32_t lanes = l->caps->subgroup, tm = l->tile.v[0], unroll = l->tile.v[1];
-
-    d->kernel = kernels[p->kind];
-    set_spec(d, p, (uint32_t[]) { lanes, tm, p->b, unroll, p->whole_m % tm != 0 }, 5);
-    /* Columns along x; single products go on along z, since 65,535 are few where lanes are four. */
-    const uint32_t columns = (uint32_t)apus_ceil_div(p->kind == APUS_NN ? p->n / 4 : p->n, lanes);
-    d->groups[2] = p->batch ? p->batch : (uint32_t)apus_ceil_div(columns, MOST_GROUPS);
-    d->groups[0] = p->batch ? columns : (uint32_t)apus_ceil_div(columns, d->groups[2]);
-    d->groups[1] = (uint32_t)apus_ceil_div(p->m, tm);
-    d->live_axis = 1;
-    d->live_tile = tm;
-    return apus_emit(l, d);
-}
-
 /* ---- plain ---- */
 
 static apus_status emit_plain(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d)
 {
     d->kernel = "matmul";
-    set_spec(d, p, (uint32_t[]) { 64, p->kind, p->b }, 3);
+    apusi_set_product_spec(d, p, (uint32_t[]) { 64, p->kind, p->b }, 3);
     d->live = (apus_rows) { 0 };
     apus_grid_1d((uint64_t)p->m * p->n / (p->y == APUS_F32 ? 1 : 2), 64, d->groups);
     d->groups[2] = p->batch;
@@ -420,6 +341,7 @@ enum {
     COOP_LARGE,
     COOP,
     INT8,
+    ROW_CPU, /* from here on: those for several products (matmul_batch.h) */
     CPU,
     TILE_LARGE,
     TILE_WIDE,
@@ -445,8 +367,10 @@ static const apus_variant variants[] = {
                   .chosen = apusi_dot_cpu_chosen, .tiles = apusi_dot_cpu_tiles },
     [VEC_CPU] = { "vec_cpu", "matmul_vec_cpu", .fits = apusi_vec_cpu_fits,
                   .chosen = apusi_cpu_class, .tiles = apusi_vec_cpu_tiles },
-    [CPU] = { "cpu", "matmul_nt_cpu", .fits = cpu_fits, .chosen = apusi_cpu_class,
-              .tiles = cpu_tiles },
+    [ROW_CPU] = { "row_cpu", "matmul_row_cpu", .fits = apusi_row_cpu_fits,
+                  .chosen = apusi_row_cpu_chosen, .tiles = apusi_cpu_tiles },
+    [CPU] = { "cpu", "matmul_nt_cpu", .fits = apusi_cpu_fits, .chosen = apusi_cpu_class,
+              .tiles = apusi_cpu_tiles },
     [TILE_LARGE] = { "tile_large", "matmul_tile", .fits = tile_large_fits,
                      .chosen = tile_large_chosen },
     [TILE_WIDE] = { "tile_wide", "matmul_tile", .fits = tile_large_fits,
@@ -502,7 +426,7 @@ bool apusi_matmul_alike(const apus_caps *caps, apus_narrow narrow, const char *f
     const apus_choice x = apus_choice_find(&of_p, force, NULL),
                       y = apus_choice_find(&of_q, force, NULL);
 
-    return x.variant == y.variant && x.variant >= variants + CPU &&
+    return x.variant == y.variant && x.variant >= variants + ROW_CPU &&
            !memcmp(&x.tile, &y.tile, sizeof(x.tile));
 }
 
@@ -556,8 +480,10 @@ apus_status apusi_matmul_emit(apus_lower *l, const apus_matmul_problem *p, const
         return apusi_dot_cpu_emit(l, p, &few, d);
     case VEC_CPU:
         return apusi_vec_cpu_emit(l, p, &few, d);
+    case ROW_CPU:
+        return apusi_row_cpu_emit(l, p, d);
     case CPU:
-        return emit_cpu(l, p, d);
+        return apusi_cpu_emit(l, p, d);
     case TILE_LARGE:
         return emit_tile(l, p, tile_large, d);
     case TILE_WIDE:

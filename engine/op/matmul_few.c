@@ -145,21 +145,13 @@ apus_status apusi_vec_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apus
 
 /* ---- dot_cpu ---- */
 
-static uint32_t word_weights(apus_dtype t)
-{
-    if (apus_dtype_is_quant(t))
-        return t == APUS_Q8_0 ? 4 : 8;
-    return t == APUS_F32 ? 1 : 2;
-}
-
-/* k in a turn of the loop: a word for each lane at least, else 64, or 32 where K takes no more. */
+/* k in a turn of the loop is a multiple of this: a number for each lane, of quants whole blocks. */
 static uint32_t dot_cpu_turn(const apus_caps *caps, const apus_matmul_problem *p)
 {
-    const uint32_t words = caps->subgroup * word_weights(p->b);
+    const bool pairs = apus_dtype_is_quant(p->b) && p->b != APUS_Q8_0; /* two weights a byte */
+    const uint32_t turn = pairs ? 2 * caps->subgroup : caps->subgroup;
 
-    if (words >= 64)
-        return words;
-    return p->k % 64 == 0 || word_weights(p->b) == 8 ? 64 : 32;
+    return turn > 32 ? turn : 32;
 }
 
 bool apusi_dot_cpu_fits(const apus_caps *caps, const void *problem)
@@ -168,7 +160,8 @@ bool apusi_dot_cpu_fits(const apus_caps *caps, const void *problem)
 
     return p->kind == APUS_NT && !p->k2 && !p->batch && p->m <= MOST_M &&
            p->k % dot_cpu_turn(caps, p) == 0 && p->k / 32 < APUSI_MOST_TURNS &&
-           caps->subgroup_shuffle && caps->subgroup >= 4 && caps->subgroup <= 32;
+           caps->subgroup_shuffle && caps->small_ints && caps->subgroup >= 4 &&
+           caps->subgroup <= 32;
 }
 
 /* Where a load from an address that all lanes share is no cheaper than a gather, it is 5 times
@@ -186,9 +179,10 @@ uint32_t apusi_dot_cpu_tiles(const apus_caps *caps, const void *problem, apus_ti
     const uint32_t turn = dot_cpu_turn(caps, p);
     uint32_t n = 0, longest = turn;
 
-    /* Long turns of blocks are up to 1.3 times as fast; of plain numbers they are no faster.  The
-     * elements of all rows of a turn are held at once. */
-    while (apus_dtype_is_quant(p->b) && longest * p->m < 256 && p->k % (2 * longest) == 0)
+    /* Long turns of blocks are up to 1.3 times as fast; of plain numbers they are no faster than
+     * 64.  The elements of all rows of a turn are held at once. */
+    const uint32_t most = apus_dtype_is_quant(p->b) ? 256 / p->m : 64;
+    while (2 * longest <= most && p->k % (2 * longest) == 0)
         longest *= 2;
     apus_tile_add(out, &n, room, (apus_tile) { 1, { longest } });
     for (uint32_t k = turn; k <= 4 * turn; k *= 2)

@@ -83,6 +83,16 @@ bool apusi_dot_cpu_chosen(const apus_caps *caps, const void *problem);
 apus_status apusi_dot_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apusi_few *few,
                                apus_dispatch *d);
 
+/* ---- CPU drivers, many rows ---- */
+
+bool apusi_cpu_fits(const apus_caps *caps, const void *problem);
+bool apusi_row_cpu_fits(const apus_caps *caps, const void *problem);
+bool apusi_row_cpu_chosen(const apus_caps *caps, const void *problem);
+/* Of both: rows, and turns of the loop in one. */
+uint32_t apusi_cpu_tiles(const apus_caps *caps, const void *problem, apus_tile *out, uint32_t room);
+apus_status apusi_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d);
+apus_status apusi_row_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apus_dispatch *d);
+
 /* ---- products of bytes ---- */
 
 bool apusi_int8_fits(const apus_caps *caps, const void *problem);
@@ -131,6 +141,15 @@ static inline void apusi_set_spec(apus_dispatch *d, const apus_matmul_problem *p
     memcpy(d->spec, spec, n * sizeof(*spec));
     d->spec[n] = p->a;
     d->spec[n + 1] = p->y;
+}
+
+/* The same, and what a kernel for a second product and for several has behind those. */
+static inline void apusi_set_product_spec(apus_dispatch *d, const apus_matmul_problem *p,
+                                          const uint32_t *spec, uint32_t n)
+{
+    apusi_set_spec(d, p, spec, n);
+    d->spec[d->n_spec++] = p->k2 > 0;
+    d->spec[d->n_spec++] = p->batch > 0;
 }
 
 #endif

@@ -98,8 +98,12 @@ TEST(each_class_of_device_gets_its_own)
     CHECK_EQ_STR(f.narrow, "cpu");
     CHECK_EQ_STR(list(&cpu, "", "matmul", "1 row", "coop").wide, "vec_cpu");
     apus_caps quick = cpu;
-    quick.uniform_loads = true;
+    quick.uniform_loads = quick.small_ints = true;
     CHECK_EQ_STR(list(&quick, "", "matmul", "1 row", "coop").wide, "dot_cpu");
+    CHECK_EQ_STR(list(&quick, "", "matmul", "gradient of a weight", "coop").wide, "row_cpu");
+    quick.small_ints = false;
+    CHECK_EQ_STR(list(&quick, "", "matmul", "1 row", "dot_cpu").wide, "vec_cpu");
+    CHECK_EQ_STR(list(&quick, "", "matmul", "gradient of 512 rows", "row_cpu").wide, "cpu");
     CHECK_EQ_STR(list(&cpu, "", "attention", "heads of 64", NULL).wide, "lane");
     f = list(&gpu, "", "matmul", "512 rows", NULL);
     CHECK_EQ_STR(list(&gpu, "", "attention_back", "heads of 128", NULL).wide, "split");

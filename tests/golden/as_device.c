@@ -59,6 +59,7 @@ const apus_caps *__wrap_apus_gpu_caps(const apus_gpu *gpu)
     c.uniform_loads = apus_json_bool(recorded, "uniform_loads", false);
     c.f16 = c.f16 && apus_json_bool(recorded, "f16", false);
     c.bf16 = c.bf16 && apus_json_bool(recorded, "bf16", false);
+    c.small_ints = c.small_ints && apus_json_bool(recorded, "small_ints", false);
     c.int8_dot = c.int8_dot && apus_json_bool(recorded, "int8_dot", false);
     c.int8_fast = c.int8_dot && apus_json_bool(recorded, "int8_fast", false);
     c.max_invocations = least("max_invocations", c.max_invocations);

@@ -322,8 +322,9 @@ static void check_gpu_choices(golden_case *c, const char *choices)
             at +=
                 (size_t)snprintf(detail + at, sizeof(detail) - at, "%s%s", at ? " " : "", names[i]);
     golden_check(c, "choices as the recorded GPU",
-                 forced_all("matmul:cpu", choices) + forced_all("matmul:vec_cpu", choices) +
-                     forced_all("matmul:dot_cpu", choices) + !forced_all("matmul:vec", choices),
+                 forced_all("matmul:cpu", choices) + forced_all("matmul:row_cpu", choices) +
+                     forced_all("matmul:vec_cpu", choices) + forced_all("matmul:dot_cpu", choices) +
+                     !forced_all("matmul:vec", choices),
                  0, detail);
 }
 

@@ -20,6 +20,8 @@ TEST(every_kind_and_shape)
         CASE("gradient of an input", APUS_NN, 33, 36, 20, APUS_F32, 0),
         CASE("gradient of an input, odd", APUS_NN, 3, 5, 7, APUS_F32, 0),
         CASE("gradient of an input, large", APUS_NN, 129, 132, 36, APUS_F32, .alpha = -2.0f),
+        CASE("gradient of an input, rows of 32", APUS_NN, 41, 64, 28, APUS_F32, .alpha = 0.5f),
+        CASE("gradient of an input, one row", APUS_NN, 1, 96, 8, APUS_F32, 0),
         CASE("gradient of a weight", APUS_TN, 36, 20, 37, APUS_F32, 0),
         CASE("gradient of a weight, odd", APUS_TN, 7, 3, 5, APUS_F32, 0),
         CASE("gradient of a weight, large", APUS_TN, 132, 131, 19, APUS_F32, 0),
@@ -46,6 +48,7 @@ TEST(both_factors_stored)
     };
     optest into[] = {
         CASE("to f16", APUS_NN, 33, 36, 20, APUS_F16, .to = APUS_F16),
+        CASE("to f16, rows of 32", APUS_NN, 33, 96, 20, APUS_F16, .to = APUS_F16),
         CASE("to bf16", APUS_NN, 33, 36, 20, APUS_F16, .to = APUS_BF16),
         CASE("one row to f16", APUS_NT, 1, 40, 64, APUS_Q4_1, .to = APUS_F16),
         CASE("one row to bf16", APUS_NT, 1, 40, 64, APUS_Q8_0, .to = APUS_BF16),
@@ -105,6 +108,8 @@ TEST(every_format)
         CASE("q4_1", APUS_NT, 13, 24, 64, APUS_Q4_1, 0),
         CASE("q4_1 one row", APUS_NT, 1, 40, 576, APUS_Q4_1, 0),
         CASE("f16 nn", APUS_NN, 13, 24, 64, APUS_F16, 0),
+        CASE("f16 nn, rows of 32", APUS_NN, 13, 96, 64, APUS_F16, 0),
+        CASE("bf16 nn, rows of 32", APUS_NN, 70, 32, 20, APUS_BF16, 0),
         CASE("bf16 nn, odd", APUS_NN, 13, 25, 62, APUS_BF16, 0),
         CASE("q8_0 nn", APUS_NN, 9, 96, 20, APUS_Q8_0, 0),
         CASE("q4_0 nn", APUS_NN, 35, 64, 24, APUS_Q4_0, 0),

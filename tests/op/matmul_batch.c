@@ -75,7 +75,8 @@ static void define(const optest *t, const double *const *in, double **out, doubl
 #define CASE(text, kind_, n_, ...)                                                                 \
     {                                                                                              \
         .name = text,                                                                              \
-        .force = { "matmul:cpu", "matmul:tile", "matmul:tile_wide", "matmul:plain" },              \
+        .force = { "matmul:cpu", "matmul:row_cpu", "matmul:tile", "matmul:tile_wide",              \
+                   "matmul:plain" },                                                               \
         .build = build, .define = define,                                                          \
         .out = { { "y" }, { "y1" }, { (n_) > 2 ? "y2" : NULL } },                                  \
         .params = &(const struct params) { kind_, n_ }, .in = {                                    \
@@ -98,6 +99,8 @@ TEST(results)
              B(24, 8, APUS_F32), X(37, 12), B(12, 8, APUS_F32)),
         CASE("nn, other columns", APUS_NN, 2, X(65, 16), B(16, 4, APUS_F32), X(65, 16),
              B(16, 36, APUS_F32)),
+        CASE("nn, columns of 32", APUS_NN, 2, X(65, 16), B(16, 64, APUS_Q8_0), X(65, 16),
+             B(16, 96, APUS_Q8_0)),
     };
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, APUS_COUNT(cases), 1u << 0 | 1u << 2 | 1u << 4);

@@ -77,7 +77,7 @@ static inline void define(const optest *t, const double *const *in, double **out
 #define EXACT                                                                                      \
     {                                                                                              \
         "matmul:plain", "matmul:cpu", "matmul:vec", "matmul:vec_cpu", "matmul:dot_cpu",            \
-            "matmul:tile"                                                                          \
+            "matmul:row_cpu", "matmul:tile"                                                        \
     }
 /* `kind_` with a result of (m, n) and sums over k. */
 #define SHAPES(kind_, m, n, k, type)                                                               \

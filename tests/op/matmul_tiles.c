@@ -89,13 +89,14 @@ static void run_tiles(optest *t, const char *algorithm)
 
 TEST(every_tile)
 {
-    static const char *const algorithms[] = { "cpu",  "cpu",     "cpu",     "cpu",     "vec",
-                                              "vec",  "vec_cpu", "vec_cpu", "dot_cpu", "dot_cpu",
-                                              "tile", "tile",    "tile" };
+    static const char *const algorithms[] = { "cpu",     "cpu",  "cpu",     "row_cpu", "cpu",
+                                              "vec",     "vec",  "vec_cpu", "vec_cpu", "dot_cpu",
+                                              "dot_cpu", "tile", "tile",    "tile" };
     optest cases[] = {
         CASE("a register tile", APUS_NT, 21, 20, 64, APUS_Q8_0, 0),
         CASE("a register tile, few rows", APUS_NT, 3, 23, 32, APUS_F32, 0),
         CASE("a register tile, nn", APUS_NN, 9, 64, 24, APUS_Q4_0, 0),
+        CASE("a register tile, rows of b", APUS_NN, 9, 64, 24, APUS_Q5_1, 0),
         CASE("a register tile, tn", APUS_TN, 36, 20, 37, APUS_F32, 0),
         CASE("one row", APUS_NT, 1, 42, 1088, APUS_Q4_0, 0),
         CASE("three rows", APUS_NT, 3, 22, 64, APUS_F16, 0),

@@ -212,6 +212,10 @@ static const char *refusal(const apus_caps *caps, const char *name)
         return "the device has no products of bytes";
     if (!strcmp(name, "matmul_dot_cpu") && caps->subgroup > 32)
         return "the device's subgroups have more than 32 lanes";
+    if (!strcmp(name, "matmul_row_cpu") && caps->subgroup > 16)
+        return "the device's subgroups have more than 16 lanes";
+    if ((!strcmp(name, "matmul_dot_cpu") || !strcmp(name, "matmul_row_cpu")) && !caps->small_ints)
+        return "the device has no integers of 8 and 16 bits";
     return NULL;
 }
 
