@@ -56,7 +56,8 @@ void main()
         return;
     for (uint i = lane; i < fours; i += lanes) {
         const vec4 x = load(z, i);
-        most = mix(most, x, greaterThan(x, most)); /* as apus_larger */
+        [[unroll]] for (uint e = 0; e < 4; e++)
+            most[e] = apus_larger(most[e], x[e]);
     }
     const float top = subgroupMax(max(max(most.x, most.y), max(most.z, most.w)));
     for (uint i = lane; i < fours; i += lanes) {

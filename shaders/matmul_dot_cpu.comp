@@ -19,7 +19,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint B_TYPE = APUS_F32;
-layout(constant_id = 2) const uint LANES = 4; /* as constant 0: 4, 8, 16 or 32 */
+layout(constant_id = 2) const uint LANES = 4; /* as constant 0: 4, 8 or 16 */
 layout(constant_id = 3) const uint TURN = 64; /* k in one turn of the loop: a multiple of 32 and of
                                                  what all lanes read at once */
 layout(constant_id = 4) const uint TM = 1;
@@ -83,11 +83,11 @@ void load_weights(uvec2 b, uvec2 scales, uint n, uint at, uint k, uint g, vec2 s
             w[i] = own_element(B_TYPE, b, at, j, 0);
             continue;
         }
-        const uint byte = PER == 2 ? own_byte16(b, at, j, 0) : own_byte32(b, at, j, 0);
+        const uint byte = own_byte(b, at, j);
         const uint high = own_high(scales, n, p.scale_words, k + j * CHUNK);
         [[unroll]] for (uint h = 0; h < PER; h++) {
             const float quant = own_quant(byte, high, j, h * 4);
-            w[i * PER + h] = TM <= GROUP ? quant : OFFSET ? fma(quant, s.x, s.y) : quant * s.x;
+            w[i * PER + h] = TM <= GROUP ? quant : scaled(quant, s);
         }
     }
 }

@@ -15,9 +15,9 @@
 #include "mem.glsl"
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 1) const uint TM = 32;
+layout(constant_id = 1) const uint TM = 32;    /* TN: a multiple of 4 */
 layout(constant_id = 2) const uint B_TYPE = APUS_F32;
-layout(constant_id = 3) const uint UNROLL = 1; /* 4 k in one turn of the loop; 2: 8 k */
+layout(constant_id = 3) const uint UNROLL = 1; /* NN: 4 k in one turn of the loop; 2: 8 k */
 layout(constant_id = 4) const uint CLAMP = 0;  /* 1: TM does not divide the largest M */
 layout(constant_id = 5) const uint LANES = 8;  /* as constant 0: 4, 8 or 16 */
 layout(constant_id = 6) const uint A_TYPE = APUS_F32;
@@ -30,6 +30,7 @@ layout(constant_id = 10) const uint TRANSPOSED = 0; /* 1: TN */
 #define MATMUL_LANES
 #include "matmul_epilogue.glsl"
 
+const uint AT_ONCE = 4; /* TN: k in one turn of the loop */
 const uint WIDE = 32 / LANES, PIECES = 32 / CHUNK; /* columns a lane, and what has them */
 
 float w[WIDE]; /* the lane's weights of a row of b */
@@ -46,13 +47,11 @@ void load_row(uint k, uint block, uint blocks)
             continue;
         }
         const uint column = 32 * block + j * CHUNK;
-        const uint byte = PER == 2 ? own_byte16(p.b, at, j, 0) : own_byte32(p.b, at, j, 0);
+        const uint byte = own_byte(p.b, at, j);
         const uint high = own_high(p.scales, k, p.scale_words, column);
         const vec2 s = own_scale(p.scales, k, p.scale_words, blocks, column);
-        [[unroll]] for (uint h = 0; h < PER; h++) {
-            const float quant = own_quant(byte, high, j, h * 4);
-            w[j * PER + h] = OFFSET ? fma(quant, s.x, s.y) : quant * s.x;
-        }
+        [[unroll]] for (uint h = 0; h < PER; h++)
+            w[j * PER + h] = scaled(own_quant(byte, high, j, h * 4), s);
     }
 }
 
@@ -103,7 +102,6 @@ void add_rows(uint k, const uint n_k, uint m4, uint block, uint blocks)
 
 void add_live(uint m0, uint block, uint blocks, uint live)
 {
-    const uint AT_ONCE = 4 * UNROLL;
     uint k = 0;
 
     if (live >= AT_ONCE)

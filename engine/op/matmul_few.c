@@ -145,7 +145,7 @@ apus_status apusi_vec_cpu_emit(apus_lower *l, const apus_matmul_problem *p, apus
 
 /* ---- dot_cpu ---- */
 
-/* k in a turn of the loop is a multiple of this: a number for each lane, of quants whole blocks. */
+/* k in a turn of the loop is a multiple of this: 32 elements, and a number for each lane. */
 static uint32_t dot_cpu_turn(const apus_caps *caps, const apus_matmul_problem *p)
 {
     const bool pairs = apus_dtype_is_quant(p->b) && p->b != APUS_Q8_0; /* two weights a byte */
@@ -160,8 +160,7 @@ bool apusi_dot_cpu_fits(const apus_caps *caps, const void *problem)
 
     return p->kind == APUS_NT && !p->k2 && !p->batch && p->m <= MOST_M &&
            p->k % dot_cpu_turn(caps, p) == 0 && p->k / 32 < APUSI_MOST_TURNS &&
-           caps->subgroup_shuffle && caps->small_ints && caps->subgroup >= 4 &&
-           caps->subgroup <= 32;
+           apusi_side_by_side(caps);
 }
 
 /* Where a load from an address that all lanes share is no cheaper than a gather, it is 5 times

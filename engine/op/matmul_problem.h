@@ -133,6 +133,13 @@ static inline bool apusi_lanes_store(const apus_caps *caps, const apus_matmul_pr
     return p->y == APUS_F32 || (caps->subgroup_shuffle && caps->subgroup >= 2);
 }
 
+/* Where a lane can read a number of 8, 16 or 32 bits of its own out of a row (lanes.glsl). */
+static inline bool apusi_side_by_side(const apus_caps *caps)
+{
+    return caps->small_ints && caps->subgroup_shuffle && caps->subgroup >= 4 &&
+           caps->subgroup <= 16;
+}
+
 /* Every kernel has the formats of a and y behind its own constants. */
 static inline void apusi_set_spec(apus_dispatch *d, const apus_matmul_problem *p,
                                   const uint32_t *spec, uint32_t n)

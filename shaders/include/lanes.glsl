@@ -22,7 +22,7 @@ const uint PER = OFFSET ? 2 : 1, CHUNK = LANES * PER;
 const uint GRAIN = B_TYPE == APUS_Q6_K ? 16 : 32;
 const uint HIGH = B_TYPE == APUS_Q6_K ? 2 : 1; /* upper bits of a quant that has some */
 
-/* 32 elements as they are stored. */
+/* 32 elements as they are stored: one index, so that CPU drivers compute one address. */
 struct apus_words {
     uvec4 v[8];
 };
@@ -59,19 +59,24 @@ void take_lane()
 #define OWN(NAME, TYPE, BUFFER, STORED, TWO)                                                       \
     uint NAME(uvec2 from, uint at, uint i, uint upper)                                             \
     {                                                                                              \
-        TYPE own = TYPE(0);                                                                        \
+        TYPE mine = TYPE(0);                                                                       \
                                                                                                    \
         [[unroll]] for (uint e = 0; e < LANES; e++) {                                              \
             const uint u = LANES * i + e, k = TWO ? u / 4 * 8 + upper + u % 4 : u;                 \
             const TYPE there = BUFFER(from).v[at + k / STORED].v[k % STORED / 4][k % 4];           \
-            own = lane == e ? there : own;                                                         \
+            mine = lane == e ? there : mine;                                                       \
         }                                                                                          \
-        return uint(own);                                                                          \
+        return uint(mine);                                                                         \
     }
 OWN(own_word, uint, BufWords, 32, PER == 2)
 OWN(own_short, uint16_t, BufShorts, 32, PER == 2)
 OWN(own_byte32, uint8_t, BufBytes32, 32, false)
 OWN(own_byte16, uint8_t, BufBytes16, 16, false)
+
+uint own_byte(uvec2 from, uint at, uint i)
+{
+    return PER == 2 ? own_byte16(from, at, i, 0) : own_byte32(from, at, i, 0);
+}
 
 float own_element(uint type, uvec2 from, uint at, uint i, uint upper)
 {
@@ -118,6 +123,11 @@ float own_quant(uint byte, uint high, uint j, uint upper)
     const uint bits = high >> high_shift; /* the same for all of a word */
     const uint above = shift < 4 ? bits << 4 - shift : bits >> shift - 4;
     return float(quant | above & ((1u << HIGH) - 1) << 4);
+}
+
+float scaled(float quant, vec2 s)
+{
+    return OFFSET ? fma(quant, s.x, s.y) : quant * s.x;
 }
 
 #endif

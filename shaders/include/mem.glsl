@@ -76,11 +76,11 @@ vec4 apus_bhalf4(uvec2 w)
                 uintBitsToFloat(w.y << 16), uintBitsToFloat(w.y & 0xffff0000u));
 }
 
-/* The larger one; of a NaN and a number the number.  max() may give either: a sum that has the NaN
- * too is to be the only thing that shows it. */
+/* The larger one; b is left out if it is a NaN, of which max() may give anything (a is none).  By
+ * bits: a compiler may take comparisons with NaN for granted. */
 float apus_larger(float a, float b)
 {
-    return b > a ? b : a;
+    return (floatBitsToUint(b) & 0x7fffffffu) > 0x7f800000u ? a : max(a, b);
 }
 
 /* Elements 4i .. 4i+3 of a plain tensor. */

@@ -352,7 +352,8 @@ static bool takes(const char *variant)
 {
     return !strcmp(variant, "normalized")
                ? apus_gpu_caps(optest_gpu())->device_class == APUS_CLASS_GPU ||
-                     apus_gpu_caps(optest_gpu())->uniform_loads
+                     (apus_gpu_caps(optest_gpu())->uniform_loads &&
+                      apus_gpu_caps(optest_gpu())->small_ints)
                : true;
 }
 

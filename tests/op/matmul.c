@@ -25,6 +25,9 @@ TEST(every_kind_and_shape)
         CASE("gradient of a weight", APUS_TN, 36, 20, 37, APUS_F32, 0),
         CASE("gradient of a weight, odd", APUS_TN, 7, 3, 5, APUS_F32, 0),
         CASE("gradient of a weight, large", APUS_TN, 132, 131, 19, APUS_F32, 0),
+        CASE("gradient of a weight, rows of 32", APUS_TN, 44, 64, 37, APUS_F32, 0),
+        CASE("gradient of a weight, rows of 32, odd", APUS_TN, 35, 32, 19, APUS_F32, 0),
+        CASE("gradient of an input, rows of 32, odd", APUS_NN, 9, 64, 22, APUS_F32, 0),
         CASE("gradient of an adapter, rank 2", APUS_TN, 2, 24, 19, APUS_F32, 0),
         CASE("gradient of an adapter, rank 8", APUS_TN, 72, 8, 70, APUS_F32, 0),
         CASE("rows of fours", APUS_NT, 37, 36, 44, APUS_F32, 0),
@@ -42,6 +45,7 @@ TEST(both_factors_stored)
     optest cases[] = {
         CASE("gradient of a weight", APUS_TN, 36, 20, 37, APUS_F32, .wide = true),
         CASE("gradient of a weight, odd", APUS_TN, 7, 3, 5, APUS_F32, .wide = true),
+        CASE("gradient of a weight, rows of 32", APUS_TN, 44, 64, 37, APUS_F32, .wide = true),
         CASE("gradient of an adapter, rank 8", APUS_TN, 72, 8, 70, APUS_F32, .wide = true),
         NARROW("on matrix cores", 11, COOP_F16, APUS_TN, 36, 20, 37, APUS_F32, .wide = true),
         NARROW("in bf16", 8, COOP_BF16, APUS_TN, 36, 20, 37, APUS_F32, .wide = true),

@@ -114,11 +114,13 @@ TEST(gradients_that_are_added_up)
         CASE("of the second", APUS_TN, 2, X(40, 64), X(40, 8), X(64, 8), X(40, 24), X(40, 8),
              X(24, 8)),
         CASE("odd ranks", APUS_TN, 2, X(7, 36), X(7, 3), X(36, 3), X(7, 4), X(7, 5), X(4, 5)),
+        CASE("rows of 32, others of the result", APUS_TN, 2, X(40, 64), X(40, 32), X(64, 32),
+             X(40, 32), X(40, 32), X(32, 32)),
         CASE("live rows", APUS_TN, 2, X(40, 16), X(40, 8), X(16, 8), X(40, 12), X(40, 8), X(12, 8)),
     };
-    cases[3].vars[APUS_VAR_TOKENS] = 21;
+    cases[4].vars[APUS_VAR_TOKENS] = 21;
     for (uint32_t i = 0; i < 2; i++)
-        cases[3].in[3 * i].rows = cases[3].in[3 * i + 1].rows =
+        cases[4].in[3 * i].rows = cases[4].in[3 * i + 1].rows =
             (apus_rows) { APUS_VAR_TOKENS, 0, 40, 1 };
     optest_run(cases, APUS_COUNT(cases));
     optest_run_stored(cases, APUS_COUNT(cases), 1u << 0 | 1u << 3 | 1u << 6);

@@ -164,6 +164,7 @@ TEST(second_product)
         SECOND("longer than the first", EXACT, 0, APUS_NT, 9, 12, 8, 40, APUS_F32, .beta = 1),
         SECOND("odd", EXACT, 0, APUS_NT, 19, 13, 24, 3, APUS_F32, .beta = 1, .acc = true),
         SECOND("nn", EXACT, 0, APUS_NN, 37, 64, 24, 8, APUS_Q4_1, .beta = 0.25f, .acc = true),
+        SECOND("nn, rows of 32", EXACT, 0, APUS_NN, 37, 32, 20, 3, APUS_Q8_0, .beta = 2),
         SECOND("nn, rank 3", EXACT, 0, APUS_NN, 66, 36, 20, 3, APUS_F16, .beta = 1),
         SECOND("nn, odd", EXACT, 0, APUS_NN, 5, 7, 11, 2, APUS_F32, .beta = 1),
         SECOND("on matrix cores", COOP_F16, 11, APUS_NT, 67, 36, 40, 8, APUS_F16, .beta = 2,
@@ -215,8 +216,12 @@ TEST(live_rows)
         CASE("no live rows in parts", APUS_NT, 64, 12, 128, APUS_F16, .parts = 3),
         NARROW("live rows in parts on matrix cores", 11, COOP_F16, APUS_NT, 200, 36, 128, APUS_F32,
                .parts = 2),
+        CASE("live rows nn, rows of 32", APUS_NN, 70, 64, 8, APUS_F32, 0),
+        CASE("live sum, rows of 32", APUS_TN, 16, 32, 64, APUS_F32, 0),
+        CASE("short live sum, rows of 32", APUS_TN, 16, 32, 64, APUS_F32, 0),
+        CASE("no live sum, rows of 32", APUS_TN, 16, 32, 64, APUS_F32, 0),
     };
-    const uint32_t live[] = { 37, 61, 5, 0, 64, 37, 0, 61, 37, 61, 0, 61 };
+    const uint32_t live[] = { 37, 61, 5, 0, 64, 37, 0, 61, 37, 61, 0, 61, 37, 61, 3, 0 };
 
     for (size_t i = 0; i < APUS_COUNT(cases); i++) {
         cases[i].in[0].rows = (apus_rows) { APUS_VAR_TOKENS, 0, cases[i].in[0].dims[0], 1 };

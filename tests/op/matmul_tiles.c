@@ -52,9 +52,12 @@ static void run_tiles(optest *t, const char *algorithm)
     const struct params *p = t->params;
     const uint32_t *a = t->in[0].dims, *b = t->in[1].dims;
     const bool tn = p->kind == APUS_TN;
+    const uint32_t m = tn ? a[1] : a[0], n = p->kind == APUS_NT ? b[0] : b[1];
     const apus_matmul_problem problem = { .kind = p->kind,
-                                          .m = tn ? a[1] : a[0],
-                                          .n = p->kind == APUS_NT ? b[0] : b[1],
+                                          .m = m,
+                                          .n = n,
+                                          .whole_m = m,
+                                          .whole_n = n,
                                           .k = tn ? a[0] : a[1],
                                           .b = t->in[1].dtype,
                                           .a = APUS_F32,
@@ -89,14 +92,15 @@ static void run_tiles(optest *t, const char *algorithm)
 
 TEST(every_tile)
 {
-    static const char *const algorithms[] = { "cpu",     "cpu",  "cpu",     "row_cpu", "cpu",
-                                              "vec",     "vec",  "vec_cpu", "vec_cpu", "dot_cpu",
-                                              "dot_cpu", "tile", "tile",    "tile" };
+    static const char *const algorithms[] = { "cpu",     "cpu",     "cpu",  "row_cpu", "row_cpu",
+                                              "cpu",     "vec",     "vec",  "vec_cpu", "vec_cpu",
+                                              "dot_cpu", "dot_cpu", "tile", "tile",    "tile" };
     optest cases[] = {
         CASE("a register tile", APUS_NT, 21, 20, 64, APUS_Q8_0, 0),
         CASE("a register tile, few rows", APUS_NT, 3, 23, 32, APUS_F32, 0),
         CASE("a register tile, nn", APUS_NN, 9, 64, 24, APUS_Q4_0, 0),
         CASE("a register tile, rows of b", APUS_NN, 9, 64, 24, APUS_Q5_1, 0),
+        CASE("a register tile, rows of b, tn", APUS_TN, 36, 64, 37, APUS_F32, 0),
         CASE("a register tile, tn", APUS_TN, 36, 20, 37, APUS_F32, 0),
         CASE("one row", APUS_NT, 1, 42, 1088, APUS_Q4_0, 0),
         CASE("three rows", APUS_NT, 3, 22, 64, APUS_F16, 0),

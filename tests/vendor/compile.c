@@ -210,12 +210,10 @@ static const char *refusal(const apus_caps *caps, const char *name)
         return apus_caps_coop(caps, APUS_F16) ? NULL : "the device has no matrices of f16";
     if (!strcmp(name, "matmul_int8") && !caps->int8_dot)
         return "the device has no products of bytes";
-    if (!strcmp(name, "matmul_dot_cpu") && caps->subgroup > 32)
-        return "the device's subgroups have more than 32 lanes";
-    if (!strcmp(name, "matmul_row_cpu") && caps->subgroup > 16)
-        return "the device's subgroups have more than 16 lanes";
-    if ((!strcmp(name, "matmul_dot_cpu") || !strcmp(name, "matmul_row_cpu")) && !caps->small_ints)
-        return "the device has no integers of 8 and 16 bits";
+    if (!strcmp(name, "matmul_dot_cpu") || !strcmp(name, "matmul_row_cpu"))
+        return caps->subgroup > 16 ? "the device's subgroups have more than 16 lanes"
+               : !caps->small_ints ? "the device has no integers of 8 and 16 bits"
+                                   : NULL;
     return NULL;
 }
 
